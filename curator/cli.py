@@ -128,7 +128,7 @@ def _band(text: str | None) -> Any:
 def _done(result: Any) -> None:
     manifest = json.loads((result.release / "manifest.json").read_text("utf-8"))
     selected = sum(count["rows"] for count in manifest["counts"] if count["part"] == "selected")
-    print(f"{selected:,} questions in {result.release}")
+    print(f"{progress.counted(selected, 'question')} in {result.release}")
     print(f"""  load:    datasets.load_dataset("{result.release}", split="train")""")
     print(f"  look:    curator show {result.path}    open {result.path}/report.html")
     print(f"  publish: curator push ORG/NAME --build {result.path}")
@@ -214,7 +214,7 @@ def show(
                     typer.launch(str(path))
         print()
     print(
-        f"{min(limit, rows.height):,} of {rows.height:,} rows; --limit shows more, `curator explain` one row's whole life"
+        f"{min(limit, rows.height):,} of {progress.counted(rows.height, 'row')}; --limit shows more, `curator explain` one row's whole life"
     )
 
 
@@ -347,12 +347,12 @@ def rollouts(
         if what == "stats":
             _print_table(opened.stats())
         elif what == "verify":
-            print(f"{samples.verify(opened):,} samples, all whole")
+            print(f"{progress.counted(samples.verify(opened), 'sample')}, all whole")
         elif what == "export" and file is not None:
-            print(f"{samples.export(opened, file):,} samples written to {file}")
+            print(f"{progress.counted(samples.export(opened, file), 'sample')} written to {file}")
         elif file is not None:
             new, known = samples.take_in(opened, file)
-            print(f"{new:,} samples taken in, {known:,} were there already")
+            print(f"{progress.counted(new, 'sample')} taken in, {known:,} there already")
 
 
 @app.command()
@@ -460,7 +460,11 @@ def push_model(
     from curator.publish.model import push_model as push_trained
 
     pushed = push_trained(folder, repo, evaluations=evaluation or (), version=version, private=private, dry_run=dry_run)
-    sent = f"{len(pushed.files):,} files, {pushed.bytes:,} bytes" if pushed.files else "nothing new"
+    sent = (
+        f"{progress.counted(len(pushed.files), 'file')}, {progress.size(pushed.bytes)}"
+        if pushed.files
+        else "nothing new"
+    )
     print(f"{pushed.repo}: {sent}{f', commit {pushed.commit}' if pushed.commit else ''}")
 
 

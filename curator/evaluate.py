@@ -129,7 +129,7 @@ def evaluate(
     _write(folder, frame, found)
     if (failed := int(frame["failed"].sum())) > 0:
         progress.say(
-            f"{failed:,} answers could not be drawn ({frame.filter(frame['failed'])['why'][0]}): counted as not right."
+            f"{progress.counted(failed, 'answer')} could not be drawn ({frame.filter(frame['failed'])['why'][0]}): counted as not right."
         )
     return Evaluation(folder, found, frame)
 

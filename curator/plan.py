@@ -45,7 +45,7 @@ def before_reading(build: Build) -> bool:
         disk += estimate.disk_bytes
         if estimate.fetch_bytes:
             progress.say(
-                f"{opened.source.name}: {estimate.rows:,} rows, {progress.size(estimate.fetch_bytes)} to fetch, "
+                f"{opened.source.name}: {progress.counted(estimate.rows, 'row')}, {progress.size(estimate.fetch_bytes)} to fetch, "
                 f"{progress.size(estimate.disk_bytes)} of disk"
             )
     free = shutil.disk_usage(build.workspace.path).free

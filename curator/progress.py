@@ -84,6 +84,12 @@ def size(count: float) -> str:
     return f"{value:.1f} GB"
 
 
+def counted(number: int, thing: str) -> str:
+    """So many of a thing: '1 image', '2,000 images'; of several words the first is the thing: '1 row with a blank'."""
+    noun, blank, rest = thing.partition(" ")
+    return f"{number:,} {noun}{'' if number == 1 else 's'}{blank}{rest}"
+
+
 @contextmanager
 def bar(what: str, total: int | None = None, unit: str = "rows") -> Iterator[Bar]:
     """Progress of `what` over `total` units (None when unknown)."""

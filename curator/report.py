@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from curator import answered, plots
 from curator.look import finished, life, plain
+from curator.progress import counted
 from curator.splits import choose
 from curator.workspace import Workspace, write_text
 
@@ -178,7 +179,7 @@ def _traces(traces: pl.DataFrame | None, shown: pl.DataFrame) -> dict[str, list[
     for trace in mine.iter_rows(named=True):
         own = out.setdefault(trace["id"], [])
         if len(own) < TRACES_SHOWN:
-            about = f"answers {trace['label'] or 'nothing that can be read'}, {trace['tokens']:,} tokens, {trace['teacher']}"
+            about = f"answers {trace['label'] or 'nothing that can be read'}, {counted(trace['tokens'], 'token')}, {trace['teacher']}"
             kind = "chosen" if trace["chosen"] else "accepted" if trace["accepted"] else f"rejected: {trace['reason']}"
             own.append({"kind": kind, "about": about, "text": plain(_short(trace["reasoning"]))})
     return out
@@ -253,7 +254,7 @@ def _clusters(workspace: Workspace, rows: pl.DataFrame) -> list[dict[str, Any]]:
             if id in sides
         ]
         more = f", {len(shown)} of them shown" if len(shown) < size else ""
-        out.append({"kind": f"duplicates: {size:,} questions{more}", "sides": shown})
+        out.append({"kind": f"duplicates: {counted(size, 'question')}{more}", "sides": shown})
     return out
 
 

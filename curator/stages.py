@@ -121,7 +121,9 @@ def images(build: Build) -> Outcome:
     distinct = index.filter(pl.col("reason") == "")["sha256"].n_unique()
     changes = index["notes"].explode().drop_nulls().str.split(" ").list.first().value_counts().sort("notes")
     facts = {"images": distinct, "notes": dict(changes.iter_rows())}
-    return Outcome(out, {"index": index}, note=f"{distinct:,} images" if distinct else "no images", facts=facts)
+    return Outcome(
+        out, {"index": index}, note=progress.counted(distinct, "image") if distinct else "no images", facts=facts
+    )
 
 
 def _store_images(build: Build, wanted: pl.DataFrame) -> pl.DataFrame:
@@ -197,11 +199,10 @@ def dedup(build: Build) -> Outcome:
         .drop("new_flags")
     )
     conflicts = found.flags.filter(pl.col("flag") == "conflict").height
-    note = f"{conflicts:,} rows in conflict, flagged" if conflicts else ""
+    note = progress.counted(conflicts, "row in conflict, flagged") if conflicts else ""
     if build.recipe.evaluation:
-        note = "  ".join(
-            filter(None, [note, f"{found.verdicts.filter(~pl.col('keep')).height:,} duplicates, reported only"])
-        )
+        dropped = found.verdicts.filter(~pl.col("keep")).height
+        note = "  ".join(filter(None, [note, progress.counted(dropped, "duplicate") + ", reported only"]))
     return Outcome(out, {"pairs": found.pairs, "clusters": found.clusters}, note=note)
 
 
@@ -461,7 +462,7 @@ def check_expected(recipe: Recipe, rows: pl.DataFrame) -> None:
         have = rows.filter((pl.col("source") == source) & (pl.col("part") == "selected")).height
         if have != count and not limited:
             raise UsageError(
-                f"{source} has {have:,} rows where {recipe.name} expects {count:,}: its files have changed; "
+                f"{source} has {progress.counted(have, 'row')} where {recipe.name} expects {count:,}: its files have changed; "
                 "see the verdicts with `curator show`, then pin its revision or change `expect`."
             )
 

@@ -148,7 +148,7 @@ def plan(study: Study) -> str:
             reference=getattr(settings, "kl", 0) > 0, shards=study.processes or 1, tokens=0,
         )  # fmt: skip
         lines.append(
-            f"  {cell.name}: {settings.model}, {rows:,} rows, about {hours:,.1f} GPU-hours, "
+            f"  {cell.name}: {settings.model}, {progress.counted(rows, 'row')}, about {hours:,.1f} GPU-hours, "
             f"{need.total / memory.GIB:.1f} GiB of states a process"
         )
     lines.append(

@@ -139,7 +139,7 @@ def test_a_group_that_our_split_cuts_is_a_problem_and_one_that_the_source_cut_a_
 ) -> None:
     rows = world.rows.with_columns(split_group=pl.lit("one"))
     ours = check(world.write(tmp_path / "ours", rows, recipe_yaml="name: x\nsplit: {by: group}\n"))
-    assert "1 groups of related questions lie in more than one split" in ours.text()
+    assert "1 group of related questions in more than one split" in ours.text()
     assert not ours.ok
     theirs = check(world.write(tmp_path / "theirs", rows))
     assert theirs.ok

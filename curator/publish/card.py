@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curator.licenses import hub_license
+from curator.progress import counted
 from curator.records import COLUMNS
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def render(manifest: Written) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML: every foreign string goes through md()
     )
-    environment.globals.update(md=escape, n=_number, pct=_percent, bib=_bibtex)
+    environment.globals.update(md=escape, n=_number, counted=counted, pct=_percent, bib=_bibtex)
     body = environment.get_template("dataset_card.md.jinja").render(_facts(manifest))
     head = yaml.safe_dump(metadata(manifest), sort_keys=False, allow_unicode=True, width=1000)
     return f"---\n{head}---\n\n" + re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"

@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from curator.progress import counted
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -66,7 +68,7 @@ class Difference:
         for what, reasons in self.summary().items():
             count = sum(reasons.values())
             why = ", ".join(f"{reason} {number:,}" for reason, number in reasons.items())
-            out.append(f"{count:,} {'row' if count == 1 else 'rows'} {what}: {why}")
+            out.append(f"{counted(count, 'row')} {what}: {why}")
         return out or ["no row changed; only what describes them did"]
 
     def text(self) -> str:

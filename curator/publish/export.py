@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from curator.answers import format_trace, render
 from curator.errors import UsageError, VerificationError, unknown
+from curator.progress import counted
 from curator.records import LABELS
 from curator.workspace import disk_error
 
@@ -51,8 +52,10 @@ class Exported:
 
     def text(self) -> str:
         """One line per file, then what was left out."""
-        lines = [f"{name}: {rows:,} rows" for name, rows in self.files.items()]
-        return "\n".join([*lines, *(f"left out: {rows:,} rows ({why})" for why, rows in self.left_out.items())])
+        lines = [f"{name}: {counted(rows, 'row')}" for name, rows in self.files.items()]
+        return "\n".join(
+            [*lines, *(f"left out: {counted(rows, 'row')} ({why})" for why, rows in self.left_out.items())]
+        )
 
 
 def export(tree: Tree, out: Path, to: str) -> Exported:

@@ -84,7 +84,9 @@ def push_model(
     if version is not None and commit is not None and version not in tags:
         hub.ask(lambda: hub.api.create_tag(repo, tag=version, revision=commit), doing="tagging")
     progress.say(
-        f"{repo}: {len(changed)} files, {size:,} bytes" if changed else f"{repo}: nothing to do, it is the same."
+        f"{repo}: {progress.counted(len(changed), 'file')}, {progress.size(size)}"
+        if changed
+        else f"{repo}: nothing to do, it is the same."
     )
     return PushedModel(repo, commit if changed else None, changed, size, card)
 

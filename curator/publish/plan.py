@@ -69,7 +69,7 @@ class Plan:
 
     def text(self) -> str:
         """The plan for a person, with a sha256 per file."""
-        out = [f"{self.repo} v{self.version}: {progress.size(self.bytes)} in {len(self.add) + len(self.change)} files, "
+        out = [f"{self.repo} v{self.version}: {progress.size(self.bytes)} in {progress.counted(len(self.add) + len(self.change), 'file')}, "
                f"{len(self.delete)} deleted, {self.same} unchanged"]  # fmt: skip
         out += [f"  {line}" for line in self.lines]
         for mark, files in (("+", self.add), ("~", self.change)):
@@ -181,7 +181,7 @@ def _first(manifest: Written) -> list[str]:
     rows = {part: sum(c["rows"] for c in manifest["counts"] if c["part"] == part) for part in ("selected", "rest")}
     sources = ", ".join(source["name"] for source in manifest["sources"])
     rest = f", {rows['rest']:,} more in the -all configs" if rows["rest"] else ""
-    return [f"first version: {rows['selected']:,} selected rows{rest}, from {sources}"]
+    return [f"first version: {progress.counted(rows['selected'], 'row')} selected{rest}, from {sources}"]
 
 
 def _version(text: str) -> str:

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from curator import progress
 from curator.errors import VerificationError
+from curator.progress import counted
 from curator.records import COLUMNS, LABELS, release_schema
 from curator.release_facts import configs, file_facts
 from curator.shards import ROW_GROUP_BYTES, row_hashes
@@ -47,8 +48,9 @@ class Report:
 
     def text(self) -> str:
         """The report for a person; its first line says whether all is well."""
-        head = f"{self.name}: {self.files:,} files, {self.rows:,} rows, {self.images:,} images"
-        verdict = "all as its manifest says" if self.ok else f"{len(self.problems)} problems"
+        sizes = ((self.files, "file"), (self.rows, "row"), (self.images, "image"))
+        head = f"{self.name}: {', '.join(counted(number, thing) for number, thing in sizes)}"
+        verdict = "all as its manifest says" if self.ok else counted(len(self.problems), "problem")
         return "\n".join([f"{head}: {verdict}", *(f"  !! {p}" for p in self.problems), *(f"  {n}" for n in self.notes)])
 
     def raise_problems(self) -> None:
@@ -58,7 +60,7 @@ class Report:
             VerificationError: the first problem, and how many there are.
         """
         if self.problems:
-            more = f" (and {len(self.problems) - 1} more problems)" if len(self.problems) > 1 else ""
+            more = f" (and {counted(len(self.problems) - 1, 'more problem')})" if len(self.problems) > 1 else ""
             raise VerificationError(f"{self.name}: {self.problems[0]}{more}")
 
 
@@ -127,7 +129,7 @@ def _check_rows(tree: Tree, report: Report) -> None:
     if wanted:
         wrong["in the hashes table but in no shard"] = sorted(id for id, _ in wanted)
     for problem, ids in wrong.items():
-        report.problems.append(f"{len(ids):,} rows with {problem}: {', '.join(ids[:EXAMPLES])}")
+        report.problems.append(f"{counted(len(ids), 'row with')} {problem}: {', '.join(ids[:EXAMPLES])}")
     _check_counts(tree, counts, report)
     _check_groups(tree, groups, report)
     for table_name, size in tree.manifest["tables"].items():
@@ -139,7 +141,7 @@ def _check_rows(tree: Tree, report: Report) -> None:
                 side.filter(~pl.col("keep") & (pl.col("reason") == "")).height if "reason" in side.columns else 0
             )
             if unexplained:
-                report.problems.append(f"{unexplained:,} rows were dropped without a reason")
+                report.problems.append(f"{counted(unexplained, 'row')} dropped without a reason")
 
 
 def _groups(tree: Tree, name: str, report: Report) -> Iterator[pa.Table]:
@@ -186,7 +188,9 @@ def _check_counts(tree: Tree, counts: dict[tuple[str, str, str], int], report: R
     stated = {(c["source"], c["split"], c["part"]): c["rows"] for c in tree.manifest["counts"]}
     for place in sorted(set(stated) | set(counts)):
         if stated.get(place, 0) != counts.get(place, 0):
-            report.problems.append(f"{'/'.join(place)} has {counts.get(place, 0):,} rows, not {stated.get(place, 0):,}")
+            report.problems.append(
+                f"{'/'.join(place)} has {counted(counts.get(place, 0), 'row')}, not {stated.get(place, 0):,}"
+            )
     globs = [glob for splits in configs(tree.manifest).values() for split in splits.values() for glob in split]
     for glob in globs:
         if not any(Path(name).match(glob) for name in tree.manifest["files"]):
@@ -201,7 +205,7 @@ def _check_groups(tree: Tree, groups: dict[str, set[str]], report: Report) -> No
         return
     recipe = yaml.safe_load(tree.path("recipe.yaml").read_text("utf-8")) or {}
     ours = (recipe.get("split") or {}).get("by", "source") == "group"
-    line = f"{len(cut):,} groups of related questions lie in more than one split: {', '.join(cut[:EXAMPLES])}"
+    line = f"{counted(len(cut), 'group of related questions')} in more than one split: {', '.join(cut[:EXAMPLES])}"
     if ours:
         report.problems.append(line)
     else:

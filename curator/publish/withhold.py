@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from curator.errors import UsageError
 from curator.licenses import Wanted, may_share
+from curator.progress import counted
 from curator.release import write
 from curator.release_facts import Manifest, slug
 
@@ -142,4 +143,4 @@ def _reader(tree: Tree) -> Callable[[str], bytes]:
 def describe(left_out: dict[str, int], wanted: Wanted) -> str:
     """One line for the plan."""
     each = ", ".join(f"{source} {count:,}" for source, count in sorted(left_out.items()))
-    return f"{sum(left_out.values()):,} rows left out, their licence is not {wanted}: {each}"
+    return f"{counted(sum(left_out.values()), 'row')} left out, their licence is not {wanted}: {each}"
