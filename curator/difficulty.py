@@ -215,8 +215,8 @@ def count_pairs(rows: pl.DataFrame) -> dict[tuple[int, int], int]:
 
 
 def band_reasons(rows: pl.DataFrame, select: Select, samples: int) -> tuple[list[str], str]:
-    """Why each row stays outside the recipe's band: '' (inside), too-hard, too-easy, outside-band, not-settled,
-    no-image-needed. And a note for the funnel line.
+    """Why each row stays outside the recipe's band: '' (inside), too-hard, too-easy, between-bands (medium, where easy and
+    hard are wanted), not-settled, no-image-needed. And a note for the funnel line.
 
     Raises:
         UsageError: the recipe wants what was not scored.
@@ -298,13 +298,18 @@ def criterion(select: Select, samples: int) -> str:
     if select.band == "auto":
         text = f"the band of {samples} with the most live groups"
     elif select.band is not None:
-        text = f"{select.band[0]}-{select.band[1]} of {samples} right"
+        text = _right(select.band, samples)
     elif "any" in select.difficulty or not samples:
         text = "any difficulty"
     else:
         parts = {name: part for name, part in bands(samples).items() if name in select.difficulty}
-        text = ", ".join(f"{name}: {low}-{high} of {samples} right" for name, (low, high) in parts.items())
+        text = ", ".join(f"{name}: {_right(part, samples)}" for name, part in parts.items())
     return f"{text}, better with the image than without" if select.needs_image else text
+
+
+def _right(band: Band, samples: int) -> str:
+    low, high = band
+    return f"{low if low == high else f'{low}-{high}'} of {samples} right"
 
 
 def _verdicts(rows: pl.DataFrame, band: Any, n: int) -> list[str | None]:
@@ -333,9 +338,9 @@ def _outside(verdict: str | None, wanted: set[str]) -> str:
         return "not-settled"
     if verdict in wanted:
         return ""
-    if verdict in ("below", "hard"):
-        return "too-hard"
-    return "too-easy" if verdict in ("above", "easy") else "outside-band"
+    order = ("below", "inside", "above") if "inside" in wanted else ("hard", "medium", "easy")
+    at, places = order.index(verdict), [order.index(name) for name in wanted]
+    return "too-hard" if at < min(places) else "too-easy" if at > max(places) else "between-bands"
 
 
 def _blind(rows: pl.DataFrame) -> Sequence[tuple[int | None, int | None]]:

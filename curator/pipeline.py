@@ -48,7 +48,7 @@ STAGES = [
     Stage(stages.dedup, stages.dedup_settings),
     Stage(stages.decontaminate, stages.decontaminate_settings),
     Stage(stages.score, stages.score_settings),
-    Stage(stages.select, stages.select_settings),
+    Stage(stages.select, stages.select_settings, version=2),
     Stage(stages.distill, stages.distill_settings),
     Stage(stages.split, lambda build: [build.recipe.split.model_dump(), build.recipe.seed]),
     Stage(stages.write, stages.write_settings),

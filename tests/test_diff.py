@@ -22,7 +22,7 @@ def world() -> World:
 
 
 def verdicts(rows: pl.DataFrame, gone: dict[str, tuple[str, str]] | None = None) -> dict[str, pa.Table]:
-    told = [(id, *(("select", part == "selected", "" if part == "selected" else "outside-band"))) for id, part in
+    told = [(id, *(("select", part == "selected", "" if part == "selected" else "too-easy"))) for id, part in
             rows.select("id", "part").iter_rows()]  # fmt: skip
     told += [(id, stage, False, reason) for id, (stage, reason) in (gone or {}).items()]
     names = ("id", "stage", "keep", "reason")
@@ -60,8 +60,8 @@ def test_every_changed_row_has_its_stage_and_reason(world: World, tmp_path: Path
         ("phantom:train:0001", "removed", "dedup", "near-duplicate"),
         ("vqa-rad:train:0002", "removed", "", "no longer in its source"),
         ("phantom:train:0011", "added", "images", "no longer image-unreadable"),
-        ("phantom:train:0002", "moved", "select", "now selected, before: outside-band"),
-        ("phantom:train:0003", "moved", "select", "outside-band"),
+        ("phantom:train:0002", "moved", "select", "now selected, before: too-easy"),
+        ("phantom:train:0003", "moved", "select", "too-easy"),
         ("vqa-rad:train:0003", "changed", "", "question"),
         ("vqa-rad:train:0005", "changed", "", "pass_count"),
         ("vqa-rad:train:0007", "changed", "", "images"),

@@ -222,8 +222,13 @@ def test_what_is_outside_says_why():
     assert reasons == ["too-hard", "", "", "too-easy", "too-easy", "not-settled", "not-settled"]
     assert note == "medium: 1-7 of 16 right"
     assert band_reasons(scored, Select(difficulty=["easy", "hard"]), 16)[0] == [
-        "", "outside-band", "outside-band", "", "", "not-settled", "not-settled",
+        "", "between-bands", "between-bands", "", "", "not-settled", "not-settled",
     ]  # fmt: skip
+    hard, note = band_reasons(scored, Select(difficulty=["hard"]), 16)
+    assert hard == ["", "too-easy", "too-easy", "too-easy", "too-easy", "not-settled", "not-settled"]
+    assert note == "hard: 0 of 16 right"
+    easy = band_reasons(scored, Select(difficulty=["easy"]), 16)[0]
+    assert easy == ["too-hard", "too-hard", "too-hard", "", "", "not-settled", "not-settled"]
     assert band_reasons(scored, Select(band=(2, 8)), 16)[0] == [
         "too-hard", "too-hard", "", "not-settled", "too-easy", "not-settled", "not-settled",
     ]  # fmt: skip
@@ -265,6 +270,8 @@ def test_auto_says_which_band_it_took():
     with pytest.raises(UsageError, match="--stop full"):
         band_reasons(stopped, Select(band="auto"), 16)
     assert criterion(Select(band="auto"), 16) == "the band of 16 with the most live groups"
+    assert criterion(Select(band=(3, 3)), 16) == "3 of 16 right"
+    assert criterion(Select(difficulty=["hard", "easy"]), 16) == "hard: 0 of 16 right, easy: 8-16 of 16 right"
 
 
 def test_a_band_the_wrong_way_round_is_refused_by_the_recipe():
