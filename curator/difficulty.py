@@ -84,10 +84,13 @@ def posterior_mean(right: int, drawn: int, prior: tuple[float, float] = (1.0, 1.
     return (right + a) / (drawn + a + b)
 
 
-def interval(
+def credible_interval(
     right: int, drawn: int, level: float = 0.95, prior: tuple[float, float] = (1.0, 1.0)
 ) -> tuple[float, float]:
-    """The central credible interval of the pass rate: as much probability above it as below."""
+    """The central posterior interval of one question's pass rate: as much probability above it as below.
+
+    For the mean over a set's questions see `forecast.mean_estimate`, which is about new questions, not new samples.
+    """
     a, b = right + prior[0], drawn - right + prior[1]
     tail = (1 - level) / 2
     return beta_quantile(tail, a, b), beta_quantile(1 - tail, a, b)

@@ -136,10 +136,12 @@ def _source(build: Build, index: int) -> SourceFacts:
 
 
 def _found(build: Build) -> list[Any]:
-    if not build.workspace.has_table("decontaminate", "report"):
-        return []
-    report = build.workspace.read_stage("decontaminate", "report")
-    counted = report.unique(["id", "benchmark", "kind"]).group_by("benchmark", "kind").len("rows")
+    """What the funnel counts at decontaminate, by what it leaks into: each row once, for its first reason."""
+    import polars as pl
+
+    dropped = build.workspace.read_stage("decontaminate").filter(~pl.col("keep"))
+    benchmark = pl.col("evidence").str.json_path_match("$.benchmark").alias("benchmark")
+    counted = dropped.group_by(benchmark, pl.col("reason").alias("kind")).len("rows")
     return list(counted.sort("benchmark", "kind").iter_rows(named=True))
 
 

@@ -52,8 +52,11 @@ class Checked(TypedDict):
 
 
 class Found(TypedDict):
+    """Rows that leak into a benchmark, each counted once, as in the funnel."""
+
     benchmark: str
     kind: str
+    """The reason of their verdict: leak-image, leak-question …"""
     rows: int
 
 
@@ -168,6 +171,13 @@ def file_facts(path: Path) -> FileFacts:
 def slug(source: str) -> str:
     """A source's name as a folder and a config: letters, digits, '-', '_' and '.'."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", source.removeprefix("hub:")).strip("-.") or "source"
+
+
+def first_config(manifest: Written) -> tuple[str, str]:
+    """The config and split that a reader of a release loads first: default's train, where there are such rows."""
+    listed = configs(manifest)
+    config = "default" if "default" in listed else next(iter(listed))
+    return config, "train" if "train" in listed[config] else next(iter(listed[config]))
 
 
 def configs(manifest: Written) -> dict[str, dict[str, list[str]]]:

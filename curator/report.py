@@ -116,7 +116,8 @@ def draw(
     scored = rows.filter(pl.col("sample_count") > 0) if "sample_count" in rows.columns else rows.head(0)
     if scored.is_empty():
         return figures
-    from curator.difficulty import difficulty_of, interval
+    from curator.difficulty import difficulty_of
+    from curator.forecast import mean_estimate
 
     samples = int(scored["sample_count"].max())  # type: ignore[arg-type]
     full = scored.filter(pl.col("sample_count") == samples)
@@ -129,9 +130,9 @@ def draw(
         figures["blind"] = plots.histogram(blind_counts, most, lambda _: "blind", ", without the images")
     rates = []
     for (source,), part in scored.group_by("source", maintain_order=True):
-        right, drawn = int(part["pass_count"].sum()), int(part["sample_count"].sum())
-        rates.append((str(source), right / drawn, *interval(right, drawn)))
-    figures["sources"] = plots.rates(rates, "right answers, per cent of all samples (95 % interval)")
+        mean = mean_estimate((part["pass_count"] / part["sample_count"]).to_list())
+        rates.append((str(source), mean.mean, mean.low, min(1.0, mean.high)))
+    figures["sources"] = plots.rates(rates, "mean pass rate over questions, per cent (95 % interval)")
     return figures
 
 

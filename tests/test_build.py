@@ -158,3 +158,14 @@ def test_ctrl_c_says_so_exits_130_and_the_same_command_goes_on(built: curator.Re
     assert "the same command goes on" in said.splitlines()[-1] and "Traceback" not in said
     subprocess.run(command, cwd=ROOT, env=environ, check=True, capture_output=True)
     assert tree(tmp_path / "b" / "release") == tree(built.release)
+
+
+def test_the_cards_leaks_are_the_funnels(built: curator.Result) -> None:
+    manifest = json.loads((built.release / "manifest.json").read_text("utf-8"))
+    line = next(line for line in built.funnel if line.stage == "decontaminate")
+    counted: dict[str, int] = {}
+    for found in manifest["leakage"]["found"]:
+        counted[found["kind"]] = counted.get(found["kind"], 0) + found["rows"]
+    assert counted == line.reasons and sum(counted.values()) == line.rows_in - line.rows_out
+    card = (built.release / "README.md").read_text("utf-8")
+    assert f"the `leakage` table has every match: {manifest['tables']['leakage']}" in card

@@ -20,10 +20,10 @@ from curator.difficulty import (
     beta_quantile,
     chance,
     chance_corrected,
+    credible_interval,
     criterion,
     deconvolve,
     difficulty_of,
-    interval,
     live_share,
     parse_band,
     partition,
@@ -106,7 +106,7 @@ def test_the_interval_covers_as_often_as_it_says():
     rng = np.random.default_rng(1)
     rates = rng.uniform(size=4000)
     counts = rng.binomial(16, rates)
-    ends = {k: interval(k, 16, 0.9) for k in range(17)}
+    ends = {k: credible_interval(k, 16, 0.9) for k in range(17)}
     covered = np.mean([ends[k][0] <= rate <= ends[k][1] for k, rate in zip(counts.tolist(), rates, strict=True)])
     assert abs(covered - 0.9) < 0.015
     assert all(ends[k][0] < posterior_mean(k, 16) < ends[k][1] for k in range(17))
@@ -281,7 +281,7 @@ def test_a_band_the_wrong_way_round_is_refused_by_the_recipe():
 
 def test_small_numbers_do_not_break_the_mathematics():
     assert math.isclose(beta_quantile(0.5, 1, 1), 0.5, abs_tol=1e-9)
-    assert interval(0, 1)[0] > 0 and interval(1, 1)[1] < 1
+    assert credible_interval(0, 1)[0] > 0 and credible_interval(1, 1)[1] < 1
     rates = deconvolve({(0, 1): 1})
     assert 0 <= live_share(rates) <= 1 and rerun_agreement(rates, (1, 1), 1) <= 1
     with pytest.raises(ValueError, match="no counts"):

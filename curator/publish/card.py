@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curator.difficulty import credible_interval
 from curator.licenses import hub_license
 from curator.progress import counted
 from curator.records import COLUMNS
@@ -82,14 +83,6 @@ def _number(value: int) -> str:
 
 def _percent(value: float) -> str:
     return f"{100 * value:.1f} %"
-
-
-def wilson(right: int, drawn: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a rate from `right` of `drawn` (Wilson 1927)."""
-    rate, square = right / drawn, z * z
-    middle = (rate + square / (2 * drawn)) / (1 + square / drawn)
-    half = z * math.sqrt(rate * (1 - rate) / drawn + square / (4 * drawn * drawn)) / (1 + square / drawn)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 # -- the YAML ----------------------------------------------------------------------------------------------------------
@@ -253,7 +246,7 @@ def _bars(histogram: list[list[int]]) -> list[dict[str, Any]]:
     most = max((rows for _, _, rows in drawn), default=1)
     bars = []
     for samples, right, rows in drawn:
-        low, high = wilson(right, samples)
+        low, high = credible_interval(right, samples)
         bar = "█" * round(BAR_WIDTH * rows / most) or "▏"
         bars.append(
             {
