@@ -19,15 +19,26 @@ if TYPE_CHECKING:
     from curator.records import Record, Verdict
     from curator.sources import all_sources as sources
 
-__all__ = ["Recipe", "Record", "Result", "Runtime", "Verdict", "build", "load_recipe", "push", "sources"]
+__all__ = ["Recipe", "Record", "Result", "Runtime", "Verdict", "__version__", "build", "load_recipe", "push", "sources"]
 _HOMES = {
     "Recipe": "recipe", "Record": "records", "Result": "pipeline", "Runtime": "builds", "Verdict": "records",
     "build": "pipeline:run", "load_recipe": "recipe", "push": "publish.hub", "sources": "sources:all_sources",
 }  # fmt: skip
 
 
+__version__: str
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     # Late, so that `curator --help` and `import curator` cost no more than they use.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("medvl-curator")
     if name not in _HOMES:
         raise AttributeError(f"module 'curator' has no attribute {name!r}")
     import importlib

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from curator import progress
-from curator.errors import CuratorError, Interrupted, UsageError, unknown
+from curator import options, progress, terminal
+from curator.errors import UsageError
+from curator.options import BuildArgument, Engine, Json, Out, Ray, Replicas, Servers, Store, show_version
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Medical question sets in, published training sets out. For research, not for clinical decisions.",
     epilog="Start with: curator build --source phantom --difficulty medium",
 )
 
-Out = Annotated[Path | None, typer.Option("--out", help="The build's folder; default builds/NAME.")]
-BuildArgument = Annotated[
-    Path | None, typer.Argument(metavar="[BUILD]", help="A build's folder; default: the last one.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+@app.callback()
+def curator(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version, and stop.")
+    ] = False,
+) -> None:
+    """Medical question sets in, published training sets out. For research, not for clinical decisions."""
 
 
 @app.command()
@@ -40,8 +42,8 @@ def build(
     limit: Annotated[int | None, typer.Option(min=1, help="Read at most N rows of each split.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="A local copy of the source, instead of the Hub.")] = None,
     solver: Annotated[str | None, typer.Option(help="Model that answers: a Hub id, a folder, or phantom.")] = None,
-    engine: Annotated[str | None, typer.Option(help="transformers, vllm, openai or auto.")] = None,
-    server: Annotated[list[str] | None, typer.Option(help="OpenAI-compatible server; may be given again.")] = None,
+    engine: Engine = None,
+    server: Servers = None,
     samples: Annotated[int | None, typer.Option(min=0, help="Samples per question; 0 builds without scoring.")] = None,
     stop: Annotated[str | None, typer.Option(help="full, exact or declared: when to stop drawing.")] = None,
     blind: Annotated[bool, typer.Option("--blind", help="Also score every question without its images.")] = False,
@@ -59,9 +61,9 @@ def build(
         str | None, typer.Option("--from", help="Rebuild a published version: hub:ORG/NAME@v1.2.0.")
     ] = None,
     out: Out = None,
-    store: Annotated[Path | None, typer.Option(help="The rollout store, one file shared by builds.")] = None,
-    replicas: Annotated[int, typer.Option(help="Engines side by side, one a GPU (Ray).")] = 1,
-    ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster.")] = None,
+    store: Store = None,
+    replicas: Replicas = 1,
+    ray: Ray = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and stop.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before large downloads or long work.")] = False,
     as_json: Json = False,
@@ -89,7 +91,7 @@ def build(
             "model": solver, "engine": engine, "servers": server or None, "samples": samples, "stop": stop,
             "blind": blind or None, "shuffle_options": shuffle_options,
         },
-        "select": {"difficulty": _difficulties(difficulty), "band": _band(band)},
+        "select": {"difficulty": options.difficulties(difficulty), "band": options.band(band)},
         "distill": {"model": teacher, "servers": teacher_server or None},
         "dedup": {"against": against or None},
         "split": {"control": control or None},
@@ -99,37 +101,23 @@ def build(
         out=out, store=store, rollouts=rollouts, yes=yes, dry_run=dry_run, replicas=replicas, ray=ray
     )  # fmt: skip
     result = pipeline.run(made, runtime)
-    if as_json:
-        _print_json({"path": str(result.path), "funnel": [vars(line) for line in result.funnel]})
-        return
     if not dry_run:
+        pipeline.remember(result.path)
+    if as_json:
+        terminal.print_json({"path": str(result.path), "funnel": [vars(line) for line in result.funnel]})
+    elif not dry_run:
         _done(result)
 
 
-def _difficulties(text: str | None) -> list[str] | None:
-    from curator.records import DIFFICULTIES
-
-    names = [name.strip() for name in text.split(",")] if text else []
-    for name in names:
-        if name not in (*DIFFICULTIES, "any"):
-            raise unknown("difficulty", name, (*DIFFICULTIES, "any"), "--difficulty takes easy, medium, hard or any.")
-    return names or None
-
-
-def _band(text: str | None) -> Any:
-    if text is None or text == "auto":
-        return text
-    low, dash, high = text.partition("-")
-    if not (dash and low.isdigit() and high.isdigit()):
-        raise UsageError(f"--band {text!r} is no band: write low-high, e.g. --band 2-14, or --band auto.")
-    return [int(low), int(high)]
-
-
 def _done(result: Any) -> None:
-    manifest = json.loads((result.release / "manifest.json").read_text("utf-8"))
+    from curator.release_facts import first_config, read_manifest
+
+    manifest = read_manifest(result.release)
     selected = sum(count["rows"] for count in manifest["counts"] if count["part"] == "selected")
     print(f"{progress.counted(selected, 'question')} in {result.release}")
-    print(f"""  load:    datasets.load_dataset("{result.release}", split="train")""")
+    config, split = first_config(manifest)
+    named = "" if config == "default" else f'"{config}", '
+    print(f"""  load:    datasets.load_dataset("{result.release}", {named}split="{split}")""")
     print(f"  look:    curator show {result.path}    open {result.path}/report.html")
     print(f"  publish: curator push ORG/NAME --build {result.path}")
 
@@ -153,7 +141,7 @@ def push(
     folder = _folder(build)
     hub.push(
         folder / "release", repo, version=version, private=private, license_filter=license, unchecked=unchecked,
-        dry_run=dry_run, confirm=None if yes else _confirm,
+        dry_run=dry_run, confirm=None if yes else terminal.confirm,
     )  # fmt: skip
 
 
@@ -164,9 +152,9 @@ def sources(as_json: Json = False) -> None:
 
     rows = table()
     if as_json:
-        _print_json(rows)
+        terminal.print_json(rows)
     else:
-        _print_table(rows)
+        terminal.print_table(rows)
 
 
 @app.command()
@@ -175,7 +163,7 @@ def recipes() -> None:
     from curator.recipe import load_recipe, recipe_dir
 
     rows = [load_recipe(path) for path in sorted(recipe_dir().glob("*.yaml"))]
-    _print_table(
+    terminal.print_table(
         [{"recipe": r.name, "sources": ", ".join(s.name for s in r.sources), "what": r.description} for r in rows]
     )
 
@@ -202,7 +190,7 @@ def show(
     )  # fmt: skip
     shown = list(rows.head(limit).iter_rows(named=True))
     if as_json:
-        _print_json(shown)
+        terminal.print_json(shown)
         return
     for row in shown:
         print("\n".join(look.describe(row)))
@@ -233,7 +221,7 @@ def doctor(as_json: Json = False) -> None:
 
     findings = examine.examine()
     if as_json:
-        _print_json(examine.as_json(findings))
+        terminal.print_json(examine.as_json(findings))
         return
     for finding in findings:
         advice = f"  → {finding.advice}" if finding.advice else ""
@@ -299,7 +287,7 @@ def diff(
     with open_release(a) as first, open_release(b) as second:
         difference = compare_releases(first, second)
     if as_json:
-        _print_json(difference.as_json())
+        terminal.print_json(difference.as_json())
     else:
         print(difference.text())
 
@@ -334,7 +322,7 @@ def export(
 def rollouts(
     what: Annotated[str, typer.Argument(help="stats, export, import or verify.")] = "stats",
     file: Annotated[Path | None, typer.Argument(help="The parquet file to export to or import from.")] = None,
-    store: Annotated[Path | None, typer.Option(help="The rollout store.")] = None,
+    store: Store = None,
 ) -> None:
     """Look after the rollout store: every sample ever drawn, paid once."""
     from curator import rollouts as samples
@@ -345,7 +333,7 @@ def rollouts(
         raise UsageError(f"rollouts {what} needs a parquet file: curator rollouts {what} FILE.parquet")
     with samples.RolloutStore(store) as opened:
         if what == "stats":
-            _print_table(opened.stats())
+            terminal.print_table(opened.stats())
         elif what == "verify":
             print(f"{progress.counted(samples.verify(opened), 'sample')}, all whole")
         elif what == "export" and file is not None:
@@ -386,25 +374,34 @@ def train(
 def evaluate(
     model: Annotated[str, typer.Argument(help="A Hub id, a folder, an adapter, phantom, or a served name.")],
     suite: Annotated[str, typer.Option(help="medvlthinker, phantom, or a release.")] = "medvlthinker",
-    engine: Annotated[str, typer.Option(help="transformers, vllm, openai or auto.")] = "auto",
-    server: Annotated[list[str] | None, typer.Option(help="OpenAI-compatible server; may be given again.")] = None,
-    samples: Annotated[int, typer.Option(help="1: greedy; more: pass@k.")] = 1,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest answer.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit, branch or tag of the model on the Hub.")] = None,
+    engine: Engine = None,
+    server: Servers = None,
+    samples: Annotated[int, typer.Option(min=1, help="1: greedy; more: pass@k.")] = 1,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None,
     prompt: Annotated[str, typer.Option(help="curator or seed.")] = "curator",
     blind: Annotated[bool, typer.Option("--blind", help="Also without the images.")] = False,
-    limit: Annotated[int | None, typer.Option(help="Questions per benchmark.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Questions per benchmark.")] = None,
     against: Annotated[str | None, typer.Option(help="Row of the published table to stand beside.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for results.")] = None,
-    store: Annotated[Path | None, typer.Option(help="The rollout store.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for results; default evals/MODEL-SUITE.")] = None,
+    store: Store = None,
+    replicas: Replicas = 1,
+    ray: Ray = None,
+    as_json: Json = False,
 ) -> None:
     """Evaluate a model on the six benchmarks, with intervals, beside the published table."""
     from curator.evaluate import evaluate as run
     from curator.evaluate import markdown
 
+    progress.be_quiet(as_json)
     found = run(
-        model, suite, engine=engine, servers=server or (), samples=samples, max_tokens=max_tokens, prompt=prompt,
-        blind=blind, limit=limit, against=against, out=out, store=store,
+        model, suite, revision=revision, engine=engine or "auto", servers=server or (), samples=samples,
+        max_tokens=max_tokens, prompt=prompt, blind=blind, limit=limit, against=against, out=out, store=store,
+        replicas=replicas, ray=ray,
     )  # fmt: skip
+    if as_json:
+        terminal.print_json({"folder": str(found.folder), **found.report})
+        return
     print(markdown(found.report))
     print(f"results in {found.folder}")
 
@@ -424,7 +421,7 @@ def compare(
 
     found = compare_runs(a, b, grader=grader)
     if as_json:
-        _print_json(asdict(found))
+        terminal.print_json(asdict(found))
     else:
         print(markdown(found))
 
@@ -435,7 +432,7 @@ def study(
         str, typer.Argument(help="A bundled study (phantom, medvlthinker) or a YAML file.")
     ] = "medvlthinker",
     out: Annotated[Path | None, typer.Option(help="Folder of the study; default studies/NAME.")] = None,
-    store: Annotated[Path | None, typer.Option(help="The rollout store.")] = None,
+    store: Store = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it takes, and stop.")] = False,
 ) -> None:
     """Build, train and evaluate {base, SFT, RLVR} x {text, image-text} x sizes into one table; run again to go on."""
@@ -485,45 +482,6 @@ def _workspace(build: Path | None) -> Any:
     return open_workspace(_folder(build))
 
 
-def _confirm(question: str) -> bool:
-    return sys.stdin.isatty() and typer.confirm(question)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
-
-
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    names = list(rows[0])
-    texts = [[str(row[name]) if row[name] is not None else "" for name in names] for row in rows]
-    widths = [max(len(name), *(len(text[i]) for text in texts)) for i, name in enumerate(names)]
-    for line in [names, *texts]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
 def main() -> None:
-    """Run the command line; every error we raise is one line and an exit code."""
-    try:
-        app(standalone_mode=False)
-    except CuratorError as error:
-        _fail(error, error.exit_code)
-    except KeyboardInterrupt:
-        _fail(Interrupted("stopped."), 130)
-    except Exception as error:
-        if type(error).__module__.split(".")[0] not in ("click", "typer"):
-            raise
-        _click_error(error)
-
-
-def _click_error(error: Any) -> None:
-    if hasattr(error, "exit_code") and not hasattr(error, "format_message"):
-        sys.exit(error.exit_code)
-    hint = f" {error.ctx.command_path} --help lists the options." if getattr(error, "ctx", None) else ""
-    _fail(UsageError(f"{error.format_message()}{hint}"), 1)
-
-
-def _fail(error: BaseException, code: int) -> None:
-    print(f"curator: {error}", file=sys.stderr)
-    sys.exit(code)
+    """The command `curator`."""
+    terminal.run(app)

@@ -18,7 +18,8 @@ Every message is one sentence: what is wrong, where, and what to do. A user's mi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class CuratorError(Exception):
@@ -77,6 +78,30 @@ class Interrupted(CuratorError):
     """Ctrl-C: everything acknowledged is on disk; the same command goes on."""
 
     exit_code = 130
+
+
+def in_words(found: Mapping[str, Any], name: str | None = None) -> str:
+    """What is wrong with a value, from one of pydantic's `errors()`: 'score.samples is -3: give at least 0'.
+
+    `name` says what the value is, where its place in a file does not.
+    """
+    limits = found.get("ctx", {})
+    if name is None:
+        name = ".".join(str(part) for part in found["loc"] if "[" not in str(part))
+    wanted = {
+        "int": "a whole number", "float": "a number", "bool": "true or false", "string": "text", "list": "a list",
+        "dict": "a mapping (key: value)", "model": "a mapping (key: value)", "tuple": "a list",
+        "greater_than_equal": f"at least {limits.get('ge')}", "less_than_equal": f"at most {limits.get('le')}",
+        "greater_than": f"more than {limits.get('gt')}", "less_than": f"less than {limits.get('lt')}",
+        "literal_error": limits.get("expected"), "too_short": f"at least {limits.get('min_length')}",
+    }  # fmt: skip
+    kind = found["type"]
+    give = wanted.get(kind) or wanted.get(kind.rpartition("_")[0]) or wanted.get(kind.partition("_")[0])
+    if kind == "missing":
+        return f"{name} is missing"
+    if kind == "value_error" or give is None:
+        return f"{name}{': ' if name else ''}{found['msg'].removeprefix('Value error, ')}"
+    return f"{name} is {found['input']!r}: give {give}"
 
 
 def unknown(kind: str, name: str, known: Iterable[str], hint: str) -> UsageError:

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from curator import answers, compare, progress, reference
 from curator.adapters import whole_model
 from curator.engines import Failed, Request, Sample, Sampling, ask, open_engine
 from curator.engines.model import identify, model_folder
-from curator.errors import EngineError, UsageError
+from curator.errors import EngineError, UsageError, in_words
 from curator.recipe import Solver
 from curator.rollouts import RolloutStore, draw
 from curator.suites import Question, Suite, open_suite
@@ -81,19 +82,21 @@ def evaluate(
         raise UsageError(f"no row {against!r} in the seed's table; there are {', '.join(reference.TABLE)}.")
     questions = open_suite(suite, limit=limit, revision=suite_revision)
     whole = model if servers else whole_model(model)
-    solver = Solver.model_validate(
-        {
-            "model": whole,
-            "revision": revision,
-            "engine": engine,
-            "servers": list(servers),
-            "samples": samples,
-            "temperature": (0.0 if samples == 1 else 1.0) if temperature is None else temperature,
-            "max_tokens": max_tokens or (64 if suite == "phantom" else 4096),
-            "prompt": prompt,
-            "max_pixels": _max_pixels(whole, bool(servers)),
-        }
-    )
+    asked_for = {
+        "model": whole,
+        "revision": revision,
+        "engine": engine,
+        "servers": list(servers),
+        "samples": samples,
+        "temperature": (0.0 if samples == 1 else 1.0) if temperature is None else temperature,
+        "max_tokens": max_tokens or (64 if suite == "phantom" else 4096),
+        "prompt": prompt,
+        "max_pixels": _max_pixels(whole, bool(servers)),
+    }
+    try:
+        solver = Solver.model_validate(asked_for)
+    except ValidationError as error:
+        raise UsageError(f"--{in_words(error.errors()[0])}.") from None
     model_id = identify(solver, offline=offline)
     folder = out or Path("evals") / _slug(model, suite, samples)
     rows: list[dict[str, Any]] = []

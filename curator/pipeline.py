@@ -127,8 +127,6 @@ def run(recipe: Recipe | str | Path, runtime: Runtime | None = None) -> Result:
             ) from None
         if len(funnel) == len(NAMES) and set(unchanged) != set(NAMES):
             _finish(build, timings)
-    if len(funnel) == len(NAMES):
-        _remember(path)
     return Result(path, funnel, unchanged)
 
 
@@ -184,8 +182,8 @@ def _finish(build: Build, timings: dict[str, float]) -> None:
     write_report(workspace)
 
 
-def _remember(path: Path) -> None:
-    """Note the last build, for `curator push` and `curator show` without a name; not worth failing for."""
+def remember(path: Path) -> None:
+    """Note the last build of the command line, for `curator push` and `curator show` without a name; not worth failing for."""
     try:
         write_text(data_home() / "last-build", str(path.resolve()))
     except CuratorError as error:

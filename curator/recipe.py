@@ -18,7 +18,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from curator.errors import UsageError, unknown
+from curator.errors import UsageError, in_words, unknown
 from curator.phantom import SOLVER
 
 BENCHMARKS = ("pmc-vqa", "mmmu-medical", "medxpertqa-mm", "path-vqa", "slake", "vqa-rad")
@@ -124,7 +124,7 @@ class Select(_Part):
     @classmethod
     def _ordered(cls, band: tuple[int, int] | str | None) -> tuple[int, int] | str | None:
         if isinstance(band, tuple) and band[0] > band[1]:
-            raise ValueError(f"band {band[0]}-{band[1]} is empty; write it low-high")
+            raise ValueError(f"{band[0]}-{band[1]} is empty; write it low-high")
         return band
 
 
@@ -161,6 +161,14 @@ class Split(_Part):
     order: Literal["id", "easy-to-hard", "shuffled"] = "id"
     control: bool = False
     """Also write an unfiltered control of equal size (config `control`)."""
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> Split:
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation {self.validation:g} and test {self.test:g} leave nothing to train on")
+        if self.by == "source" and (self.validation or self.test):
+            raise ValueError("shares for validation and test want `by: group`; `by: source` keeps the source's splits")
+        return self
 
 
 class Publish(_Part):
@@ -293,12 +301,9 @@ def make_recipe(raw: dict[str, Any], where: str = "the recipe") -> Recipe:
         return Recipe.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise unknown(
-                "recipe key", str(first["loc"][-1]), _keys(first["loc"][:-1]), f"In {where}, at {place}."
-            ) from None
-        raise UsageError(f"{where}: {place or 'recipe'}: {first['msg'].removeprefix('Value error, ')}") from None
+            raise unknown("recipe key", str(first["loc"][-1]), _keys(first["loc"][:-1]), f"In {where}.") from None
+        raise UsageError(f"{where}: {in_words(first)}.") from None
 
 
 def _keys(loc: tuple[int | str, ...]) -> list[str]:

@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from curator import compare, memory, progress, train
-from curator.errors import EngineError, UsageError, unknown
+from curator.errors import EngineError, UsageError, in_words, unknown
 from curator.evaluate import RESULTS, compare_runs, evaluate
 from curator.recipe import Recipe, load_recipe, make_recipe, recipe_dir
 from curator.workspace import write_text
@@ -117,9 +117,7 @@ def load_study(name_or_path: str | Path) -> Study:
     except (OSError, yaml.YAMLError) as error:
         raise UsageError(f"cannot read the study {path}: {' '.join(str(error).split())}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "study"
-        raise UsageError(f"{path}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise UsageError(f"{path}: {in_words(error.errors()[0])}.") from None
 
 
 def cells(study: Study) -> list[Cell]:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from curator.errors import CuratorError, MissingExtra, UsageError, unknown
+from curator.errors import CuratorError, MissingExtra, UsageError, in_words, unknown
 
 KINDS = ("sft", "rlvr")
 RECORD = "curator_training.json"  # beside the weights: which settings made them
@@ -155,13 +155,12 @@ def load_settings(
         return model.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
             fields = Lora.model_fields if first["loc"][0] == "lora" else model.model_fields
             raise unknown(
                 "training key", str(first["loc"][-1]), fields, f"In {path}; what belongs to TRL goes under trainer."
             ) from None
-        raise UsageError(f"{path}: {place or 'config'}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise UsageError(f"{path}: {in_words(first)}.") from None
 
 
 def _set(raw: dict[str, Any], override: str) -> None:

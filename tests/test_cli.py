@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,63 @@ def test_bytes_that_are_no_text_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_bytes(b"\x89PNG\r\n")
     done = curator("grade", str(tmp_path / "r.jsonl"))
     assert done.returncode == 1 and "not UTF-8" in done.stderr and done.stderr.count("\n") == 1
+
+
+WRONG_VALUES = {
+    "too small": (["build", "phantom", "--limit", "-3"], "--limit is"),
+    "no number": (["build", "phantom", "--limit", "x"], "--limit"),
+    "no replicas": (["build", "phantom", "--replicas", "0"], "--replicas"),
+    "too large": (["build", "phantom", "--samples", "99999"], "score.samples is 99999: give at most 1024."),
+    "no such engine": (["build", "phantom", "--engine", "x"], "score.engine is 'x': give 'auto', 'transformers'"),
+    "a band upside down": (["build", "phantom", "--band", "9-3"], "'9-3' is no band: write it low-high"),
+    "a band beyond the samples": (["build", "phantom", "--band", "3-99"], "3-99 reaches beyond the 16 samples"),
+    "no questions": (["eval", "phantom", "--suite", "phantom", "--limit", "0"], "--limit"),
+    "no tokens": (["eval", "phantom", "--suite", "phantom", "--max-tokens", "0"], "--max-tokens"),
+    "no such prompt": (
+        ["eval", "phantom", "--suite", "phantom", "--prompt", "x"],
+        "--prompt is 'x': give 'curator' or",
+    ),
+}
+
+
+@pytest.mark.parametrize("arguments, says", WRONG_VALUES.values(), ids=WRONG_VALUES)
+def test_a_wrong_value_is_told_in_our_words(arguments: list[str], says: str) -> None:
+    done = curator(*arguments)
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and says in last and last.startswith("curator: ")
+    assert "Input should" not in done.stderr and "pydantic" not in done.stderr
+
+
+def test_the_version_is_told_and_the_public_names_are_listed_without_loading_them() -> None:
+    said = curator("--version")
+    assert (said.returncode, said.stdout) == (0, f"curator {version('medvl-curator')}\n")
+    code = "import curator, sys; print(curator.__version__, *dir(curator)); print('polars' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    number, *names = told.splitlines()[0].split()
+    assert number == version("medvl-curator") and {"build", "push", "load_recipe", "sources", "Recipe"} <= set(names)
+    assert told.splitlines()[1] == "False"
+
+
+def test_a_reader_who_has_seen_enough_is_no_error() -> None:
+    piped = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m curator sources | head -1"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert piped.stdout.startswith("name") and piped.stderr == ""
+
+
+def test_no_arguments_are_a_wish_for_help() -> None:
+    alone = curator()
+    assert alone.returncode == 0 and alone.stdout.startswith("Usage: ") and alone.stderr == ""
+
+
+def test_the_last_build_is_the_one_that_was_typed_not_a_suite_made_on_the_way(
+    tmp_path: Path, curator_home: Path
+) -> None:
+    from curator.pipeline import last_build
+
+    (tmp_path / "mine").mkdir()
+    typed = curator("build", "phantom", "--samples", "0", "--out", str(tmp_path / "mine"))
+    assert typed.returncode == 0 and "questions in" in typed.stdout
+    assert curator("eval", "phantom", "--suite", "phantom", "--prompt", "x").returncode == 1  # builds the suite first
+    assert (curator_home / "suites" / "phantom-eval" / "release").is_dir()
+    assert last_build() == tmp_path / "mine"

@@ -19,6 +19,15 @@ BAD = {
         {"name": "x", "sources": ["a"], "select": {"band": [1, 99]}},
         "beyond the 16 samples",
     ),
+    "shares that leave nothing": (
+        {"name": "x", "sources": ["a"], "split": {"by": "group", "validation": 0.6, "test": 0.5}},
+        "split: validation 0.6 and test 0.5 leave nothing to train on",
+    ),
+    "shares of the source's own splits": ({"name": "x", "sources": ["a"], "split": {"test": 0.1}}, "by: group"),
+    "a share that is none": (
+        {"name": "x", "sources": ["a"], "split": {"test": -1}},
+        "split.test is -1: give at least 0",
+    ),
     "a word for a number": ({"name": "x", "sources": ["a"], "seed": "many"}, "seed"),
 }
 

@@ -128,9 +128,9 @@ def test_algorithms_are_trls(algorithm: str) -> None:
     [
         ("sft", "sft-7b-m32k", [], "no training config named 'sft-7b-m32k'; did you mean 'sft-7b-m23k'?"),
         ("sft", "sft-7b-m23k", ["batchs=3"], "did you mean 'batch'?"),
-        ("sft", "sft-7b-m23k", ["batch=many"], "batch: Input should be a valid integer"),
+        ("sft", "sft-7b-m23k", ["batch=many"], "batch is 'many': give a whole number."),
         ("rlvr", "rlvr-7b-m23k", ["mini_batch=100"], "batch 256 is no multiple of mini_batch 100"),
-        ("rlvr", "rlvr-7b-m23k", ["algorithm=ppo"], "algorithm: Input should be 'grpo'"),
+        ("rlvr", "rlvr-7b-m23k", ["algorithm=ppo"], "algorithm is 'ppo': give 'grpo', 'dr_grpo'"),
         ("rlvr", "rlvr-7b-m23k", ["lora.alfa=3"], "did you mean 'alpha'?"),
         ("sft", "sft-7b-m23k", ["batch"], "write key=value"),
         ("sft", "nowhere.yaml", [], "cannot read the training config nowhere.yaml"),
