@@ -6,13 +6,15 @@ import re
 
 from curator.answers.choices import NOTHING, SEVERAL, Choices, Reading
 from curator.answers.prose import OPTION_LINE
-from curator.answers.wording import DESCRIBED
+from curator.answers.wording import BETWEEN, DESCRIBED
 
 # "Option A would be correct if …" begins with a letter and is not that letter.
 _PREDICATE = re.compile(
-    r"[\s)\]]*\s(?:would|could|might|may|is|are|was|can|should|has|does|seems)\b|[\s)\],\"']*\s(?:said|says?|claims?|(?:is|was) (?:what|how))\b",
+    r"[\s)\]]*\s(?:would|could|might|may|is|are|was|can|should|has|had|used|does|seems)\b|[\s)\],\"']*\s(?:is|was) (?:what|how)\b",
     re.I,
 )
+# "Answer B" is a statement; where it was not read as one, it is none.
+_STATED = re.compile(r"answer|答案|选(?!项)")
 _DENIES = re.compile(r"\b(?:not|incorrect|wrong|false|unlikely|but|however)\b|\?\s*no\b|n't\b|不|错")
 # What announces a list of the options rather than an answer.
 _LISTS = re.compile(
@@ -40,8 +42,9 @@ def bare(text: str, known: Choices, truncated: bool) -> Reading:
 
 
 def _one_line(line: str, known: Choices) -> Reading:
+    line = BETWEEN.sub("", line).strip()
     opened = known.letter(line)
-    if opened and _PREDICATE.match(line, opened[1]):
+    if opened and (_PREDICATE.match(line, opened[1]) or _STATED.search(line[: opened[1]].lower())):
         return NOTHING
     reading = known.read(line, closed=True)
     alone = opened or known.exact(line) or len(line) <= 26

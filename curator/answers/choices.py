@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
+from curator.answers.hearsay import doubted, goes_on
 from curator.answers.prompt import labels
 from curator.answers.text import WORD, formula, located, plain, singular, words
 from curator.answers.wording import (
@@ -213,13 +214,17 @@ class Choices:
         if box := BOX.fullmatch(phrase):
             phrase = box[1].strip()
         line = phrase if closed else first_sentence(phrase)
-        bare = line.strip(" \t\n.,:;!?\"'()[]{}<>。")
+        bare = line.strip(" \t\n.,:;!\"'()[]{}<>。")
         if len(bare) == 1 and bare.isascii() and bare.isalpha() and (closed or line == phrase):
             label = bare.upper()
             return Reading(label) if label in self.labels else OUT_OF_RANGE
         # A lone letter is a label before it is a text ("blood group: A. O, B. A").
-        if (len(bare) != 1 or bare.upper() not in self.labels) and (exact := self.exact(line)):
-            return SEVERAL if self._goes_on(phrase[len(line) :], exact) else Reading(exact)
+        if len(bare) != 1 or bare.upper() not in self.labels:
+            # A text may have full stops and semicolons of its own.
+            whole = phrase.split("\n", 1)[0]
+            for said in (line, whole) if len(whole) > len(line) else (line,):
+                if exact := self.exact(said):
+                    return SEVERAL if self._goes_on(phrase[len(said) :], exact) else Reading(exact)
         if negated := NEGATED.match(line):
             but = None if negated[0].endswith("but") else BUT.search(line)
             return self.read(line[but.end() :], closed=closed) if but else REJECTED
@@ -297,6 +302,8 @@ class Choices:
         if restated == label:
             tail = after
         if AFTER_NOT.match(after if restated else rest) or LIST_DENIED.match(rest):
+            return REJECTED
+        if doubted(after if restated else rest) or not goes_on(rest, self.texts[self.labels.index(label)], loose=True):
             return REJECTED
         if self._listed(rest, label) or (restated and self._listed(after, label)):
             return SEVERAL

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from curator.answers.choices import NOTHING, SEVERAL, Choices, Reading
+from curator.answers.hearsay import RIGHT, doubted, is_given, reported
 from curator.answers.prose import OPTION_LINE
-from curator.answers.wording import AND_ALSO, DESCRIBED, PROMPTS, WRONG_ONE, is_negated
+from curator.answers.wording import AND_ALSO, BETWEEN, DESCRIBED, PROMPTS, WRONG_ONE, is_negated
 
 # --- a verdict on each option -----------------------------------------------------------------------------------------
 
@@ -18,6 +20,13 @@ _JUDGED = re.compile(
 _JUDGED_HERE = re.compile(
     r"(?<![A-Za-z])(?P<letters>[A-Z](?:\s*[、,/和与及]\s*[A-Z](?![A-Za-z])){0,8})\s?(?:选?项)?\s?[).:、,]{0,3}(?:均|都|皆|是|为|说法){0,3}\s?"
     r"(?:(?P<no>不正确|不对|不符合|错误|错)|(?P<yes>正确|符合))"
+)
+
+
+# "A? No. D? Yes.", "A: no. B: yes."
+_ASKED = re.compile(
+    r"(?<![A-Za-z0-9_'])(?P<hedged>(?:could|might|may) it be )?(?:option )?[(\[]?(?P<letter>[A-Z])[)\]\"'.]{0,2}\s?(?P<sign>[?:–—-])[\"')\s]{0,3}(?:(?P<yes>yes)|no)\b",
+    re.I,
 )
 
 
@@ -40,7 +49,19 @@ def verdicts(text: str, known: Choices, truncated: bool) -> Reading:
         (good if judged["yes"] else bad).update(set(judged["letters"]) & set(known.labels))
     if len(good) == 1 and not good & bad and good | bad == set(known.labels):
         return Reading(good.pop())
-    return NOTHING
+    return _asked(text[-2000:], known)
+
+
+def _asked(text: str, known: Choices) -> Reading:
+    """Options asked for in turn, of which exactly one is affirmed."""
+    if known.polar or "yes" not in text.lower():
+        return NOTHING
+    asked = [(m["letter"].upper(), m) for m in _ASKED.finditer(text)]
+    asked = [(letter, m) for letter, m in asked if letter in known.labels and m["letter"].isupper()]
+    good = {letter for letter, m in asked if m["yes"]}
+    if not good or any(m["hedged"] for _, m in asked) or (asked[0][1]["sign"] != "?" and len(asked) < 2):
+        return NOTHING
+    return SEVERAL if len(good) > 1 or good & {letter for letter, m in asked if not m["yes"]} else Reading(good.pop())
 
 
 # --- the concluding sentence ------------------------------------------------------------------------------------------
@@ -82,9 +103,11 @@ _MARKED = re.compile(
 )
 # A lone capital counts only where a label is expected, and where no marked letter stands.
 _LONE = re.compile(
-    r"\b(?:is|be|it's|say|leaves|leaves us with|left with|[Oo]nly|except|[Tt]herefore|[Ss]o|[Hh]ence|[Tt]hus),?\s+([A-Z])(?=\s*[.;!)]|\s*$|,\s+(?!or\b|and\b|[A-Z]\b))"
-    r"|\b[Oo]nly\s+([A-Z])(?=\s+(?:satisfies|fits|matches|meets|explains|fulfill?s|agrees with|accounts for)\b(?![^.!]*\?))"
-    r"|(?:^|,|\bbut)\s*([A-Z])(?=\s+(?:is|would be|seems)\b)|\bmak(?:es|ing)\s+([A-Z])(?=\s+the\b)|(?:因此|所以|故|选|应该是|应当是|应是|应为|的是)[,:]?\s*([A-Z])(?![A-Za-z(=']|点)"
+    r"\b(?:is|be|it's|say|leaves|leaves us with|left with|[Oo]nly|except|[Tt]herefore|[Ss]o|[Hh]ence|[Tt]hus),?\s+([A-Z])(?=\s*[.;!)]|\s*$|\s+it is\b|,\s+(?!or\b|and\b|[A-Z]\b))"
+    r"|\b[Oo]nly\s+([A-Z])(?=\s+(?:c(?:an|ould)|would|will|does|is|has|\w{2,}s)\b(?![^.!]*\?))"
+    r"|(?:^|,|\bbut)\s*([A-Z])(?=\s+"
+    + RIGHT
+    + r")|\bmak(?:es|ing)\s+([A-Z])(?=\s+the\b)|(?:因此|所以|故|选|应该是|应当是|应是|应为|的是|觉得是|认为是|判断是)[,:]?\s*([A-Z])(?![A-Za-z(=']|点)"
     r"|([A-Z])(?=\s*(?:选?项)?最?(?:符合|正确))"
     r"|(?<![A-Z])[:,]\s+([A-Z])[\s.!]*$"
 )
@@ -121,12 +144,6 @@ REFUSAL = re.compile(
 _STOP = re.compile(r"(?<![\s(.][A-Za-z])(?<!^[A-Za-z])(?<!\bvs)[.!?](?=[\s\"')\]]|$)|[。!?;]|\n+")
 
 
-# "The choice is between A and D.": a question still open.
-_BETWEEN = re.compile(
-    r"^[^.;,?]{0,60}\bbetween\s+(?:options?\s+)?[(\[]?[A-Z][)\]]?\s+(?:and|or)\s+(?:option\s+)?[(\[]?[A-Z][)\]]?\s*[.;]"
-)
-
-
 def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
     """The sentence that concludes ("therefore", "the most likely … is") names exactly one option.
 
@@ -157,7 +174,9 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
             if i < 2 and superlative:
                 return NOTHING  # it concludes, but with something that is no option
             continue
-        if reading.label is None and _UNLIKELY.search(low):
+        if (reading.label is None and _UNLIKELY.search(low)) or doubted(
+            ". " + "".join(sentences[len(sentences) - i :][:1])
+        ):
             continue
         if strength == 3 and (superlative or not broken_off):
             said = " ".join(sentences[len(sentences) - i - 1 :])
@@ -179,8 +198,10 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
     if sentences and _CUE.search(sentences[-1].lower()):
         return NOTHING  # it concludes, but with something that is no option
     named = {
-        NOTHING if _IF.match(sentence) or DESCRIBED.match(sentence) else _names(sentence, known, 0)
-        for sentence in sentences
+        NOTHING
+        if _IF.match(sentence) or DESCRIBED.match(sentence) or doubted(". " + then)
+        else _names(sentence, known, 0)
+        for sentence, then in zip(sentences, [*sentences, ""][1:], strict=True)
     } - {NOTHING}
     return named.pop() if len(named) == 1 else NOTHING
 
@@ -218,9 +239,9 @@ def _strength(low: str) -> int:
 
 def _names(sentence: str, known: Choices, strength: int) -> Reading:
     """The one option that a sentence names, by a marked letter or by its text, and does not deny."""
-    if WRONG_ONE.search(sentence) or _prompts(sentence):
+    if WRONG_ONE.search(sentence) or _prompts(sentence) or _talks(sentence):
         return NOTHING
-    sentence = _BETWEEN.sub("", sentence)
+    sentence = BETWEEN.sub("So,", sentence)
     reading = _named(sentence, known, strength)
     if reading.why in ("several", "contradiction"):
         # "Although X is possible, Y fits": a leading clause concedes; "X, because unlike Y …": a trailing one explains.
@@ -235,6 +256,15 @@ def _names(sentence: str, known: Choices, strength: int) -> Reading:
         if reading.why == "several" and (cue := _CUE_HERE.search(sentence)):
             return _complement(sentence[cue.end() :], known) or reading
     return reading
+
+
+_NOUN = re.compile(r"\b(?:answer|option|choice)\b(?=[^.;]{0,60}(?:\b(?:is|are|was|be)\b|:))|答案")
+
+
+def _talks(sentence: str) -> bool:
+    """Is the sentence about an answer that is not the response's own ("The tempting answer is B")?"""
+    low = sentence.lower()
+    return any(not is_given(low[: m.start()]) or reported(low[: m.start()]) for m in islice(_NOUN.finditer(low), 6))
 
 
 def _prompts(sentence: str) -> bool:

@@ -11,6 +11,7 @@ import re
 from typing import NamedTuple
 
 from curator.answers.choices import NOTHING, SEVERAL, Choices, Reading
+from curator.answers.hearsay import chooses, doubted, goes_on, is_given, others_say, reported
 from curator.answers.wording import ALSO_RIGHT, PROMPTS, first_sentence
 
 
@@ -50,31 +51,16 @@ def settle(text: str, found: list[Found]) -> Reading:
 
 # --- explicit statements --------------------------------------------------------------------------------------------
 
-# Words around which statements are looked for. Finding them is the only pass over the whole text.
-# Every branch begins with a letter, so that the scan skips everything else quickly; word ends are checked afterwards.
-_ANCHOR = re.compile(
-    r"answer|ans\b|答案|correct|option|choice|choose|select|pick\b|选|go(?:ing)? with|opt\b|正确|right\b|best\b"
+# Words around which statements are looked for; `find` skips over text much faster than a pattern does.
+_ANCHORS = (
+    "answer", "ans", "答案", "correct", "option", "choice", "choos", "chose", "select", "pick", "go with", "going with", "went with",
+    "going for", "opt", "lean", "选", "正确", "right", "best",
+)  # fmt: skip
+_CHOOSING = frozenset(
+    ("choos", "chose", "select", "pick", "go with", "going with", "went with", "going for", "opt", "lean")
 )
 _RECENT = 24
 _BREAK = re.compile(r"[.!?。\n]")
-# What other people say, and what one could say.
-_OTHERS = re.compile(
-    r"\b(?:some|others?|people|many|one|you|someone|they|friends?|students?|readers?|he|she)\s+(?:\w+\s+){0,2}"
-    r"(?:says?|thinks?|argues?|believes?|claims?|guess|said|thought)\b[\s\w]{0,12}$|\bwho\s+(?:said|says)\b[\s\w]{0,12}$"
-)
-_COULD = re.compile(
-    r"\b(?:could|might|may)\s+(?:also\s+|just\s+|well\s+)?$|"
-    r"\b(?:some|others?|people|many|most|students?|they|he|she|someone|friends?)\s+(?:\w+\s+){0,2}$"
-)
-# "That the answer is B is a mistake", "the idea that the answer is B": said, not stated.
-_THAT = re.compile(
-    r"(?:^[\s\"'(]*that|\b(?:idea|claim|notion|suggestion|assertion|belief|assumption|view|argument|theory)\s+that)\b[\s\w]{0,20}$"
-)
-# "The answer is B is what a careless reader would say": the statement is what the sentence is about.
-_REPORTED = re.compile(
-    r"[)\].\"']*\s+(?:(?:is|was|would be)\s+(?:what|how|a common|a mistake|an error|a trap|tempting|only|my (?:first|initial)|the (?:first|usual|common|typical|naive))\b"
-    r"|was\b|would be\b)|[)\].,\"']*\s+(?:said|says?|claims?|claimed|thinks?|thought|argues?|argued)\b"
-)
 # What turns an anchor into something else than an answer given: conditions, denials, other people's answers.
 _DENIED = re.compile(
     r"(?:\b(?:if|whether|suppose|assum\w+|unless|were|wrong|incorrect|not|no|false|what|which|possible|potential|"
@@ -109,7 +95,8 @@ _LABELLED = re.compile(r"(?:correct|option|choice|right|best)(?: option| choice|
 _MY_CHOICE = re.compile(rf"(?:option|choice)\s*(?:{_IS}|:)\s*:?\s*{_FILL}")
 _MINE = re.compile(r"\b(?:my|our|final|the)\s+$")
 _CHOOSE = re.compile(
-    r"(?:choose|choosing|select|selecting|selected|pick|go(?:ing)? with|opt)\b\s*(?:for\s+)?(?:as\s+)?(?:the\s+)?"
+    r"(?:cho(?:ose|osing|se|sen)|select(?:ed|ing)?|pick(?:ed|ing)?|(?:go|going|went) (?:with|for)|opt(?:ed|ing)?|lean(?:ing)?)\b\s*"
+    r"(?:(?:for|towards?|to)\s+)?(?:as\s+)?(?:the\s+)?"
     r"(?:correct\s+|final\s+)?(?:answer|option|choice|letter)?\s*(?:is\s*)?:?\s*"
 )
 _DAAN = re.compile(
@@ -131,9 +118,8 @@ def statement(text: str, known: Choices, truncated: bool) -> Reading:
     low = text.lower()
     strong: list[Found] = []
     weak: list[Found] = []
-    anchors = list(_ANCHOR.finditer(low))
-    for anchor in anchors[-_RECENT:]:
-        said = _said(text, low, anchor, known)
+    for at, word in _anchors(low):
+        said = _said(text, low, at, word, known)
         if said is None:
             continue
         found, is_strong = said
@@ -148,6 +134,19 @@ def statement(text: str, known: Choices, truncated: bool) -> Reading:
     if agreed.label and _shared(text[found_here[-1].start : found_here[-1].end + 300], agreed.label, known):
         return SEVERAL
     return Reading(None, "contradiction") if _taken_back(text[found_here[-1].end :], agreed, known) else agreed
+
+
+def _anchors(low: str) -> list[tuple[int, str]]:
+    """The last places where words stand that statements are made of."""
+    found = []
+    for word in _ANCHORS:
+        at = low.rfind(word)
+        for _ in range(_RECENT):
+            if at < 0:
+                break
+            found.append((at, word))
+            at = low.rfind(word, 0, at)
+    return sorted(found)[-_RECENT:]
 
 
 def _shared(said: str, given: str, known: Choices) -> bool:
@@ -177,15 +176,16 @@ def _taken_back(rest: str, given: Reading, known: Choices) -> bool:
     return bool(later - {given.label}) and given.label not in later
 
 
-def _said(text: str, low: str, anchor: re.Match[str], known: Choices) -> tuple[Found, bool] | None:
+def _said(text: str, low: str, at: int, word: str, known: Choices) -> tuple[Found, bool] | None:
     """The statement around one anchor word, and whether it is about the answer (strong) or about truth (weak)."""
-    at, word = anchor.start(), anchor[0]
-    if word.isascii() and low[at - 1 : at].isalpha() and word != "correct" and low[at - 1 : at].isascii():
+    before = low[at - 1 : at]
+    if word.isascii() and before.isascii() and before.isalpha() and word != "correct":
         return None
-    lead = _BREAK.split(low[max(0, at - 48) : at])[-1]
-    denied = bool(_DENIED.search(lead)) or bool(_OTHERS.search(lead))
-    denied = denied or (word in ("choose", "select", "pick") and bool(_COULD.search(lead)))
-    denied = denied or low[at - 2 : at] == "in" or bool(_THAT.search(lead))
+    lead = _BREAK.split(low[max(0, at - 80) : at])[-1]
+    denied = bool(_DENIED.search(lead)) or low[at - 2 : at] == "in" or reported(lead)
+    denied = denied or not (
+        chooses(lead) if word in _CHOOSING else is_given(lead) or (word == "answer" and chooses(lead))
+    )
     value: re.Match[str] | None = None
     if not denied:
         if word == "answer":
@@ -198,7 +198,7 @@ def _said(text: str, low: str, anchor: re.Match[str], known: Choices) -> tuple[F
             value = _XUAN.match(low, at) if low[at : at + 2] != "选项" else None
         elif word == "正确":
             value = _ZHENGQUE.match(low, at)
-        elif word in ("choose", "select", "pick", "go with", "going with", "opt"):
+        elif word in _CHOOSING:
             value = _CHOOSE.match(low, at)
         else:
             value = _OPTION_IS.match(low, at, at + 150) or _LABELLED.match(low, at)
@@ -209,11 +209,9 @@ def _said(text: str, low: str, anchor: re.Match[str], known: Choices) -> tuple[F
     begin = value.end()
     if PROMPTS.search(low[max(0, at - 48) : at].rpartition("\n")[2] + low[at:begin]):
         return None
-    if word in ("选", "choose", "select", "pick", "go with", "going with", "opt", "ans") and not known.letter(
-        text[begin : begin + 16]
-    ):
+    if (word in _CHOOSING or word in ("选", "ans")) and not known.letter(text[begin : begin + 16]):
         return None
-    if word in ("choose", "select", "pick") and text[begin : begin + 1] == "a":
+    if word in _CHOOSING and text[begin : begin + 1] == "a":
         return None  # "selecting a": an article
     if _enumerates(text[begin : begin + 1200], known):
         # Under a heading ("Answer choices:") a list of the options says nothing; on the line itself it says all of them.
@@ -225,9 +223,14 @@ def _said(text: str, low: str, anchor: re.Match[str], known: Choices) -> tuple[F
         reading = Reading(None, "several" if phrase.lower().lstrip(" :\"'(").startswith("all") else "refusal")
     opened = known.letter(phrase)
     end = begin + (opened[1] if opened else len(phrase) - len(phrase.lstrip()) + len(first_sentence(phrase)))
-    if opened and ":" not in low[at:begin] and _REPORTED.match(low, end):
+    if others_say(low[at:begin]):
         return None
     marked = ":" in low[at:begin] or "】" in low[at:begin] or lead.endswith("final ")
+    if reading.label:
+        own, rest = known.texts[known.labels.index(reading.label)], text[end:]
+        after = known.restated(rest[: known.reach], reading.label)[1] if opened else rest
+        if doubted(rest) or doubted(after) or not goes_on(rest, own, loose=marked):
+            return None
     final = marked and word in ("answer", "ans", "答案") and bool(_FINAL.search(low[max(0, at - 40) : at]))
     return Found(at, end, reading, final), True
 
@@ -285,6 +288,10 @@ def _is_the_answer(text: str, low: str, at: int, known: Choices) -> tuple[Found,
     if said and _ANOTHER.search(text, stop, stop + said.end()):
         return None
     if not said or said["deny"] or said["deny2"] or _JOINED.match(text[stop:at]):
+        return None
+    if reported(text[max(0, begin - 60) : begin].rpartition("\n")[2] + text[begin : stop - 1]) or doubted(
+        text[stop + said.end() :]
+    ):
         return None
     if (
         subject[1] == "A"

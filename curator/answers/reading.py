@@ -201,7 +201,7 @@ _ORDER = (
     ("boxed", _boxed),
     ("json", _json),
     ("statement", statement),
-    ("bare", bare),
     ("verdicts", verdicts),
+    ("bare", bare),
     ("conclusion", conclusion),
 )

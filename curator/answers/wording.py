@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from curator.answers.hearsay import doubted, reported
+
 # Words that say too little to be searched for inside a sentence; alone they still match exactly.
 WEAK = {"all", "none", "both", "some", "any", "it", "this", "that", "not", "is", "are", "be", "or"}
 WEAK |= {"yes", "no", "maybe", "true", "false", "other", "always", "never", "correct", "incorrect"}
@@ -47,8 +49,7 @@ AFTER_A = re.compile(
     r"from|would|to|if|in|on|at|are|who|also|seems|appears|best|correct|being|so|the|it|per|instead|over|only|alone|then|unless|else|otherwise|when)\b"
 )
 AFTER_I = re.compile(
-    r"\s+(?:think|believe|would|will|am|can|cannot|could|do|don|did|need|have|had|was|must|may|"
-    r"might|apolog|choose|select|pick|say|know|want|should|see|see|feel|guess|agree|lean|'|in)\w*"
+    r"'|\s+(?!(?:is|was|because|as|since|for|and|or|but|by|due|which|given|based|not|rather|instead|over|seems|appears|with|only)\b)[a-z]"
 )
 COMPOUND = re.compile(
     r"\s+(?:cells?|lymphocytes?|coli|difficile|dimers?|peptides?|waves?|fibers?|fibres?|virus|"
@@ -142,7 +143,7 @@ NEGATED = re.compile(
 BUT = re.compile(r"\b(?:but|rather|instead|however)\b[\s,:]*(?:it is|it's|is|rather|instead)?|而是|应为|应选|而应")
 BESIDE = re.compile(r"[\s,]*[(\[](?:option |choice |选项)?([A-Z])[)\]]")
 BEFORE_NOT = re.compile(
-    r"\b(?:not|no|never|neither|nor|without|cannot|doubt|second[- ](?:best|most)|false that|refus(?:e|ed|ing)|unlike|except|excluding|excludes?|excluded|"
+    r"\b(?:used to|unless|not|no|never|neither|nor|without|cannot|doubt|second[- ](?:best|most)|false that|refus(?:e|ed|ing)|unlike|except|excluding|excludes?|excluded|"
     r"rather than|instead of|other than|less likely than|as opposed to|than|rules? out|"
     r"ruling out|ruled out|(?:can|we|i|and|then|also) eliminate|eliminat(?:ed|ing)|unlikely|against|"
     r"incorrect|wrong|absence of|absent)\b|n't\b|"
@@ -163,7 +164,12 @@ SINGLED_OUT = re.compile(
     r"[^,;]*\b)(?:is|are|was|would be)\s*(?:that\b|:|option\b|choice\b|statement\b|the\b|an?\b|[\s\"'(])*$"
     r"|\ball\b[^,;]*\b(?:except|other than|but)\s*(?:for\b|option\b|choice\b|statement\b|the\b|[\s\"'(:])*$"
 )
+# "Between A and D, D": a question that the rest may answer.
+BETWEEN = re.compile(
+    r"^[^.;,?]{0,60}\b(?:[Bb]etween|[Oo]f)\s+(?:options?\s+)?[(\[]?[A-Z][)\]]?\s+(?:and|or)\s+(?:option\s+)?[(\[]?[A-Z][)\]]?\s*[.;,:]"
+)
 SENTENCE = re.compile(r"(?<![\s(.][A-Za-z])(?<!^[A-Za-z])(?<!\.)[.!?](?=[\s\"')\]]|$)|[。!?;；]|\n")
+BREAK = re.compile(r"[.!?。\n]")
 CLAUSES = re.compile(r"[.;:!?\n。；]|\bbut\b|\bhowever\b|而是")
 COMMA = re.compile(r",(?!\s*(?:or|nor|and)\b)")
 ONE_NUMBER = re.compile(r"\D{0,3}?([-+]?\d+(?:,\d{3})*(?:\.\d+)?)\s*([^\d\s.][^\d]{0,18})?\.?", re.A)
@@ -197,10 +203,10 @@ def first_sentence(phrase: str) -> str:
 
 
 def is_negated(text: str, start: int, end: int) -> bool:
-    """Is what stands at text[start:end] denied, by its own clause before it or by the verb after it?"""
+    """Is what stands at text[start:end] denied, by its own clause before it or by the verb after it, or others' word?"""
     lead = text[max(0, start - 60) : start].lower()
     clause = CLAUSES.split(lead)[-1]
     clause = COMMA.split(clause)[-1] if "," in clause else clause
-    if SINGLED_OUT.search(clause):
-        return bool(AFTER_NOT.match(text[end : end + 60].lower()))
-    return bool(BEFORE_NOT.search(clause) or AFTER_NOT.match(text[end : end + 60].lower()))
+    if AFTER_NOT.match(text[end : end + 60].lower()) or doubted(text[end : end + 140]):
+        return True
+    return not SINGLED_OUT.search(clause) and bool(BEFORE_NOT.search(clause) or reported(BREAK.split(lead)[-1]))

@@ -1,0 +1,217 @@
+"""Whose statement it is, and whether it stands: what surrounds an answer must be of a known kind.
+
+An answer counts when the response itself gives it, now and without conditions. Before it nobody else may be the one who
+says so ("my friend thinks …"), and what is called the answer takes known words only ("the tempting answer is B" gives
+none). After it the text goes on in a known way: the clause ends, a reason follows, or the option's own text.
+All of it looks at lower-case text, within a sentence or a few words of the next.
+"""
+
+from __future__ import annotations
+
+import re
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# --- before: who says it ----------------------------------------------------------------------------------------------
+
+_SAY = (
+    r"(?:says?|said(?! to\b)|saying|thinks?|(?<!first )(?<!second )thought(?! to\b)|believes?|believed(?! to\b)|claim(?:s|ed|ing)?|argue[sd]?|"
+    r"guess(?:es|ed)|insist(?:s|ed)?|assert(?:s|ed)?|told|heard|wrote|writes|replie[sd]|answered|reckon(?:s|ed)?|quoth|"
+    r"declare[sd]?|swears?|swore|joke[sd]|whisper(?:s|ed)?|pretend(?:s|ed)?|imagine[sd]?|rumou?r|legend)"
+)
+_PERSON = (
+    r"(?:some(?:one|body)?|others|many|most(?: of (?:them|us))?|few|people|every(?:one|body)|any(?:one|body)|nobody|"
+    r"no one|they|them|he|him|she|her|fools?|friends?|colleagues?|class(?:mates?)?|students?|readers?|candidates?|"
+    r"examinees?|teachers?|professors?|tutors?|neighbou?rs?|uncle|aunt|brother|sister|mother|father|users?|guy|"
+    r"bots?|chatbots?|experts?|critics?|doctors?|strangers?)"
+)
+_CHOOSES = r"(?:choos(?:e|es|ing)|chose|select(?:s|ed)?|pick(?:s|ed)?|go(?:es)? (?:with|for)|went (?:with|for)|vote[sd]?|opt(?:s|ed)?|g[ai]ves?|mark(?:s|ed)?|conclude[sd]?)"
+_SAYING = re.compile(rf"\b{_SAY}\b")
+# "I would say", "let me say", "it is safe to say"; what I heard or once thought is another matter.
+_SELF = re.compile(
+    r"\b(?:(?:i|we|let me|let us|let's)(?:'d|'ll|'m)?(?: (?!was\b|were\b|been\b|had\b)[\w']+){0,3}|(?:my|our)|"
+    r"(?:safe|fair|reasonable|have|need|right|inclined|logical) to) $"
+)
+_NOT_OWN = _words("said thought believed claimed guessed told heard pretend pretended imagine imagined")
+_ASCRIBED = re.compile(
+    rf"\baccording to (?:[\w'-]+ ){{0,3}}?{_PERSON}\b|\bin the (?:opinion|view|eyes|words) of\b|"
+    rf"\b(?:in|to) (?:his|her|their|your|[\w-]+'s) (?:opinion|view|eyes|words|mind|dreams)\b|"
+    rf"\b{_PERSON} (?:[\w']+ ){{0,3}}?{_CHOOSES}\b|\b(?:given|made|chosen|picked|considered|regarded|seen|taken|viewed) by (?:[\w'-]+ ){{0,3}}?{_PERSON}\b|"
+    r"\b(?:previous|last|earlier|next|other|preceding) (?:question|item|problem|exercise)\b|"
+    r"\b(?:idea|notion|suggestion|assumption|belief|view|argument|theory|opinion) that\b"
+)
+_EXAMPLE = re.compile(
+    r"\b(?:for (?:example|instance)|e\.g|examples?|sample|format|template|looks? like|such as|phrase|sentence|at first (?:glance|sight))\b"
+    r"[^.;]{0,16}$"
+)
+_CLAUSE = re.compile(r"[,:;(\"]")
+# 有人说, 很多学生会选, 他认为, 误选; not 其他, 他汀, 病人.
+_REN = (
+    r"(?:有的?人|有些人?|人们|[别他某]人|很多人|许多人|多数人|不少人|(?<!其)他们?(?!汀)|她|大家|学生|同学们?|考生|老师|"
+    r"朋友|网友|专家|谁|小[明红刚华李王张])"
+)
+_ZH_BEFORE = re.compile(
+    rf"{_REN}[^,。;]{{0,6}}?(?:说|讲|认为|觉得|以为|猜|声称|主张|答|的)[^,。;]{{0,8}}$|{_REN}[^,。;]{{0,5}}$|"
+    r"[据听]说[^。;]{0,6}$|(?:误|错|乱|假设|假如|如果|倘若|是否|难道|例如|比如)[^,。;]{0,6}$"
+)
+
+
+def others_say(clause: str) -> bool:
+    """Does this clause say what somebody else says, thinks or chooses?"""
+    for m in _SAYING.finditer(clause):
+        if m[0] in _NOT_OWN or not _SELF.search(clause, max(0, m.start() - 40), m.start()):
+            return True
+    return bool(_ASCRIBED.search(clause))
+
+
+def reported(lead: str) -> bool:
+    """Does this lead, the sentence up to an answer, put it into another mouth or into an example?
+
+    The clause next to the answer counts, and a parenthesis ("the answer, says the fool, is B", "he said: …").
+    """
+    if not lead.isascii() and _ZH_BEFORE.search(lead):
+        return True
+    clauses = [clause for clause in _CLAUSE.split(lead.lower()) if not clause.isspace() and clause]
+    if not clauses:
+        return False
+    if others_say(clauses[-1]) or _EXAMPLE.search(lead):
+        return True
+    if len(clauses) < 2:
+        return False
+    before = clauses[-2].strip()
+    said = [m.span() for m in _SAYING.finditer(before)]
+    aside = bool(said) and (said[0][0] == 0 or before[said[-1][1] :] in ("", " so", " that", " this"))
+    return (aside or clauses[-1].startswith(" that ") or before.startswith("according to")) and others_say(before)
+
+
+# Words that may stand before "answer" and between "I" and "choose". Any other makes it somebody's, or some kind of, answer.
+_KINDS = _words(
+    "correct right best most likely probable appropriate accurate suitable plausible reasonable logical consistent "
+    "fitting final only single overall closest nearest better true proper actual ideal optimal preferred clear obvious "
+    "definitive ultimate predicted suggested proposed selected chosen recommended multiple choice question question's "
+    "questions exam short letter model standard corrected revised updated new my own and or next strongest safest valid "
+    "precise exact complete required simple direct sensible supported relevant medically clinically scientifically "
+    "mathematically very certain resulting answer option good key"
+)
+_LINKS = _words(
+    "so therefore thus hence then consequently accordingly finally overall ultimately and but is that conclude means "
+    "now here conclusion summary because since as it's that's here's explanation solution response step output result "
+    "assistant ai final yes no ok okay sure well"
+)
+_CHOOSERS = _LINKS | _words(
+    "i we us let me let's would will i'd we'd i'll we'll i'm must should have has to need am are going can you had "
+    "forced likely probably definitely still my best it please decide decided correctly confidently "
+    "do choose chose having been the answer inclined just simply only ll d m if asked guess"
+)
+_WORDS = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
+
+
+def is_given(lead: str) -> bool:
+    """Is the "answer" that follows this lead one that the response gives ("the correct", "so my final")?"""
+    said = _WORDS.findall(_CLAUSE.split(lead.lower())[-1])
+    while said and said[-1] in _KINDS:
+        said.pop()
+    if not said or not said[-1].isascii():
+        return True
+    if said[-1] in ("the", "our", "this", "that", "these"):
+        return len(said) < 2 or said[-2] not in ("of", "than", "like", "near", "from", "unlike")
+    return said[-1] in _LINKS
+
+
+def chooses(lead: str) -> bool:
+    """Is the choice that follows this lead the response's own ("so I would", "I have to"), and made?"""
+    return all(word in _CHOOSERS for word in _WORDS.findall(_CLAUSE.split(lead.lower())[-1]))
+
+
+# --- after: how it goes on --------------------------------------------------------------------------------------------
+
+_CLOSERS = re.compile(r"[\s)\]}\"'>»」》】*]*")
+_GOES_ON = _words(
+    "because since as for due which while whereas with where though although even despite but and or not rather instead "
+    "over from in on by of per after considering thanks according owing so hence therefore thus here indeed only alone "
+    "again now i we option choice explanation reason reasoning it to through plus also based given at definitely "
+    "obviously clearly certainly then"
+)
+_CONDITION = re.compile(r"(?:only )?(?:if|unless|until|provided|when|whenever)\b", re.I)
+# What a letter may be said to be.
+RIGHT = (
+    r"(?:is|are|would be|must be|should be|will be|seems|appears|remains)\b\s*"
+    r"(?:(?:to be|therefore|thus|also|clearly|indeed|probably|hence|then|definitely|certainly|by far|the|a|an|our|my|very|single)\s+)*"
+    r"(?:correct|right|best|better|(?:most|more) (?!popular|common|tempting)|likely|answer|consistent|closest|only|one|true|accurate|"
+    r"appropriate|supported|favou?red|preferred|indicated|characteristic|typical|diagnostic|suggested|what (?:i|we|the)\b)"
+)
+_RIGHT = re.compile(RIGHT)
+_FINITE = re.compile(
+    r"(?:is|was|are|were|would|could|might|may|can|will|should|must|has|had|have|used|seems|appears|remains|said|says)\b"
+)
+_UNDONE = re.compile(
+    r"[\s)\]\"'.,;!*–—-]*(?:(?:but|or|and|well|actually|however|no|yet)[\s,]+)*"
+    r"(?:(?:that|this|which|it)(?:'s| is| was|)(?: (?:definitely|clearly|obviously|certainly|a|an|the))*"
+    r"(?:(?: not|n't)(?: (?:right|correct|true|it|so|really|the case|(?:the|my) answer))?\s*(?:[.,;!]|$)| (?:wrong|false|incorrect|untrue|lie|joke|mistake|trap|trick|nonsense)\b)"
+    r"|(?:just |only )?(?:kidding|joking)\b|not really\b|not\s*[.!]|not\s*$|i(?:'m| am| was)? (?:lied|lying|joking|kidding|wrong|take (?:it|that) back|made (?:it|that) up|doubt (?:it|that)|don't (?:think|believe) so)\b"
+    r"|said no one\b)"
+)
+_SAYS_AFTER = re.compile(
+    r"[\s)\].,\"'*–—(:;-]*(?:at least[,]? )?(?:or )?(?:"
+    r"(?:that's|(?:(?:that|this|it|so) )?(?:is|was|would be)) (?:what|how) (?!i\b|we\b)(?P<what>[^.!?\n]{0,80})|so (?!i\b|we\b)(?P<so>[^.,;!?\n]{{2,40}}))"
+)
+_ASIDE = re.compile(r"[)\]]?[.]?[\"']?\s*[,(–—\"'-]+\s*(?:as )?(?P<aside>[^.;!?\n()]{3,80})")
+_VERB_FIRST = re.compile(rf"(?:{_SAY}|[a-z]+ed) (?:(?:the|an?|my|your|his|her|their|some|no|many|most)\b|[a-z]+ *$)")
+_REASONS = (
+    "because",
+    "since",
+    "given",
+    "but",
+    "while",
+    "whereas",
+    "not",
+    "so ",
+    "and ",
+    "rather",
+    "which",
+    "due",
+    "based",
+)
+_ZH_AFTER = re.compile(
+    rf"[\s)\]】」》\"'选项]*(?:\??\s*[吗么]|的(?:人|同学|学生|考生|说法|观点|看法|想法)|(?:是|为)(?:一种|一个)?(?:大?多数|很多|许多|不少|常见|错|{_REN})|"
+    rf"[,(—-]+\s*(?:{_REN}[^。;]{{0,8}}?(?:说|讲|认为|觉得|以为|想)|[据听]说))"
+)
+
+
+def doubted(tail: str) -> bool:
+    """Is the answer before this tail asked, ascribed to others or taken back ("?", ", said the fool", "Just kidding.")?"""
+    head = tail[:140].lower()
+    closed = head[_CLOSERS.match(head).end() :]  # type: ignore[union-attr]
+    if not closed:
+        return False
+    if closed[0] == "?" or _UNDONE.match(head) or (not head.isascii() and _ZH_AFTER.match(head)):
+        return True
+    if said := _SAYS_AFTER.match(head):
+        return bool(said["so"] or others_say(said["what"]) or _SAYING.search(said["what"]))
+    if aside := _ASIDE.match(head):
+        words = aside["aside"]
+        if not words.startswith(_REASONS) or head.lstrip(" ,").startswith("as "):
+            return others_say(words) or bool(_VERB_FIRST.match(words)) or words.startswith(("if ", "unless ", "until "))
+    return bool(_ASCRIBED.match(closed) or _VERB_FIRST.match(closed))
+
+
+def goes_on(tail: str, own: str, *, loose: bool = False) -> bool:
+    """Does a letter stand before this tail as an answer does: at its end, before a reason, or the option's `own` text?
+
+    `loose`, after a mark ("Answer: B"): other words may follow, as long as they are no predicate that says otherwise.
+    """
+    closed = tail[_CLOSERS.match(tail).end() :]  # type: ignore[union-attr]
+    word = _WORDS.match(closed)
+    if not word or "\n" in tail[: len(tail) - len(closed)] or not word[0].isascii() or closed.startswith(own.rstrip(".")):
+        return True
+    low = word[0].lower()
+    if _CONDITION.match(closed):
+        return False
+    if low in _GOES_ON:
+        return True
+    if _FINITE.match(closed):
+        return loose and bool(_RIGHT.match(closed))
+    return loose or word[0][0].isupper() or low in own.lower()
