@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from curator.answers.hearsay import doubted, goes_on
 from curator.answers.prompt import labels
-from curator.answers.text import WORD, formula, located, plain, singular, words
+from curator.answers.text import WORD, formula, plain, singular, spans, words
 from curator.answers.wording import (
     AFTER_A,
     AFTER_I,
@@ -80,6 +80,8 @@ class Choices:
 
     def __init__(self, options: Sequence[str]):
         self.labels = labels(len(options))
+        # A label that stands alone; without one, no rule about letters can find anything.
+        self.lone = re.compile(rf"[{self.labels}](?<![A-Za-z0-9_'].)(?![A-Za-z0-9_'])")
         self.texts = [plain(text).strip() for text in options]
         # No phrase longer than this can be an option's text: the work per phrase is bounded by the options' lengths.
         self.reach = 2 * max((len(text) for text in self.texts), default=0) + 60
@@ -122,10 +124,6 @@ class Choices:
         """`words(text)`, without plural endings where those tell no options apart."""
         return singular(words(text)) if self.plural else words(text)
 
-    def _located(self, text: str) -> tuple[str, list[tuple[int, int]]]:
-        said, spans = located(text)
-        return singular(said) if self.plural else said, spans
-
     def number(self, phrase: str) -> str | None:
         """The option whose number the phrase is."""
         return self.by_number.get(_number(phrase)) or None
@@ -137,7 +135,10 @@ class Choices:
 
     def mentions(self, text: str) -> list[Mention]:
         """Options whose texts stand in `text`, as (start, end, label, negated), longest first kept."""
-        padded, spans = self._located(text)
+        padded = self._said(text)
+        if not any(f" {key} " in padded for key, _ in self.searched):
+            return []
+        at_word = spans(text)
         taken: list[tuple[int, int]] = []
         found: list[Mention] = []
         for key, i in self.searched:
@@ -149,7 +150,7 @@ class Choices:
                 taken.append((at, end))
                 first = padded.count(" ", 0, at)
                 last = first + key.count(" ")
-                a, b = spans[first][0], spans[last][1]
+                a, b = at_word[first][0], at_word[last][1]
                 found.append(
                     Mention(
                         a,
@@ -221,10 +222,9 @@ class Choices:
         # A lone letter is a label before it is a text ("blood group: A. O, B. A").
         if len(bare) != 1 or bare.upper() not in self.labels:
             # A text may have full stops and semicolons of its own.
-            whole = phrase.split("\n", 1)[0]
-            for said in (line, whole) if len(whole) > len(line) else (line,):
-                if exact := self.exact(said):
-                    return SEVERAL if self._goes_on(phrase[len(said) :], exact) else Reading(exact)
+            for text in (line,) if closed else dict.fromkeys((line, phrase.split("\n", 1)[0])):
+                if exact := self.exact(text):
+                    return SEVERAL if self._goes_on(phrase[len(text) :], exact) else Reading(exact)
         if negated := NEGATED.match(line):
             but = None if negated[0].endswith("but") else BUT.search(line)
             return self.read(line[but.end() :], closed=closed) if but else REJECTED
@@ -355,7 +355,7 @@ class Choices:
         window = rest[shift : shift + self.reach]
         if not window:
             return None, ""
-        said, spans = self._located(window)
+        said = self._said(window)
         opens = next(((key, i) for key, i in self.searched if said.startswith(f" {key} ")), None)
         own = self.texts[self.labels.index(label)]
         if own and window.lower().startswith(own.lower()) and (opens is None or len(opens[0]) <= len(own)):
@@ -363,7 +363,7 @@ class Choices:
         if opens is None:
             other = self.exact(window.split("\n")[0])
             return (other, "") if other else (None, window)
-        after = window[spans[opens[0].count(" ")][1] :]
+        after = window[spans(window)[opens[0].count(" ")][1] :]
         found = self.labels[opens[1]]
         if found != label and self.within(found, label):
             return None, window

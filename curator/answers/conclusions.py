@@ -32,6 +32,8 @@ _ASKED = re.compile(
 
 def verdicts(text: str, known: Choices, truncated: bool) -> Reading:
     """Every option is judged, and exactly one is judged right ("A: incorrect. B: correct. …")."""
+    if len(text) < 12:
+        return NOTHING
     good: set[str] = set()
     bad: set[str] = set()
     blocks: list[tuple[str, list[str]]] = []
@@ -141,7 +143,7 @@ REFUSAL = re.compile(
     r"none of the (?:options|above|choices)|no correct (?:answer|option))|"
     r"无法|不能(?:确定|回答|提供)|没有正确|无正确|抱歉|对不起"
 )
-_STOP = re.compile(r"(?<![\s(.][A-Za-z])(?<!^[A-Za-z])(?<!\bvs)[.!?](?=[\s\"')\]]|$)|[。!?;]|\n+")
+_STOP = re.compile(r"[.!?](?<![\s(.][A-Za-z].)(?<!^[A-Za-z].)(?<!\bvs.)(?=[\s\"')\]]|$)|[。!?;]|\n+")
 
 
 def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
@@ -306,6 +308,8 @@ _VALUE = re.compile(r"(?!\s?[\^*/+(=_×])[^\d=]*$")
 
 
 def _letters(pattern: re.Pattern[str], sentence: str, known: Choices) -> set[str]:
+    if not known.lone.search(sentence):
+        return set()
     found = [
         (next(group for group in m.groups() if group), m.start(m.lastindex or 0), m.end())
         for m in pattern.finditer(sentence)
@@ -348,4 +352,6 @@ def _sentences(text: str, known: Choices) -> list[str]:
 
 def _with_lists(text: str) -> str:
     """A line that ends with a colon takes in the lines up to the next blank one."""
+    if ":" not in text or "\n" not in text:
+        return text
     return re.sub(r":[ \t]*\n\s*([^\n]+(?:\n[ \t]*\S[^\n]*)*)", lambda m: ": " + m[1].replace("\n", ", "), text)

@@ -128,7 +128,7 @@ def chooses(lead: str) -> bool:
 
 # --- after: how it goes on --------------------------------------------------------------------------------------------
 
-_CLOSERS = re.compile(r"[\s)\]}\"'>»」》】*]*")
+_CLOSERS = " \t\n)]}\"'>»」》】"
 _GOES_ON = _words(
     "because since as for due which while whereas with where though although even despite but and or not rather instead "
     "over from in on by of per after considering thanks according owing so hence therefore thus here indeed only alone "
@@ -184,8 +184,8 @@ _ZH_AFTER = re.compile(
 def doubted(tail: str) -> bool:
     """Is the answer before this tail asked, ascribed to others or taken back ("?", ", said the fool", "Just kidding.")?"""
     head = tail[:140].lower()
-    closed = head[_CLOSERS.match(head).end() :]  # type: ignore[union-attr]
-    if not closed:
+    closed = head.lstrip(_CLOSERS)
+    if not closed.strip(".。"):
         return False
     if closed[0] == "?" or _UNDONE.match(head) or (not head.isascii() and _ZH_AFTER.match(head)):
         return True
@@ -203,9 +203,14 @@ def goes_on(tail: str, own: str, *, loose: bool = False) -> bool:
 
     `loose`, after a mark ("Answer: B"): other words may follow, as long as they are no predicate that says otherwise.
     """
-    closed = tail[_CLOSERS.match(tail).end() :]  # type: ignore[union-attr]
+    closed = tail.lstrip(_CLOSERS)
     word = _WORDS.match(closed)
-    if not word or "\n" in tail[: len(tail) - len(closed)] or not word[0].isascii() or closed.startswith(own.rstrip(".")):
+    if (
+        not word
+        or "\n" in tail[: len(tail) - len(closed)]
+        or not word[0].isascii()
+        or closed.startswith(own.rstrip("."))
+    ):
         return True
     low = word[0].lower()
     if _CONDITION.match(closed):

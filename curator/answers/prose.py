@@ -140,11 +140,14 @@ def _anchors(low: str) -> list[tuple[int, str]]:
     """The last places where words stand that statements are made of."""
     found = []
     for word in _ANCHORS:
+        if word not in low:
+            continue
         at = low.rfind(word)
         for _ in range(_RECENT):
             if at < 0:
                 break
-            found.append((at, word))
+            if word != "ans" or not low[at + 3 : at + 4].isalpha():
+                found.append((at, word))
             at = low.rfind(word, 0, at)
     return sorted(found)[-_RECENT:]
 
@@ -181,31 +184,32 @@ def _said(text: str, low: str, at: int, word: str, known: Choices) -> tuple[Foun
     before = low[at - 1 : at]
     if word.isascii() and before.isascii() and before.isalpha() and word != "correct":
         return None
-    lead = _BREAK.split(low[max(0, at - 80) : at])[-1]
-    denied = bool(_DENIED.search(lead)) or low[at - 2 : at] == "in" or reported(lead)
-    denied = denied or not (
-        chooses(lead) if word in _CHOOSING else is_given(lead) or (word == "answer" and chooses(lead))
-    )
     value: re.Match[str] | None = None
-    if not denied:
-        if word == "answer":
-            value = _ANSWER_IS.match(low, at, at + 190) or _ANSWER_WITH.match(text, at)
-        elif word == "ans":
-            value = _ANS.match(low, at)
-        elif word == "答案":
-            value = _DAAN.match(low, at)
-        elif word == "选":
-            value = _XUAN.match(low, at) if low[at : at + 2] != "选项" else None
-        elif word == "正确":
-            value = _ZHENGQUE.match(low, at)
-        elif word in _CHOOSING:
-            value = _CHOOSE.match(low, at)
-        else:
-            value = _OPTION_IS.match(low, at, at + 150) or _LABELLED.match(low, at)
-            if value is None and word in ("option", "choice") and _MINE.search(lead):
-                value = _MY_CHOICE.match(low, at)
+    if word == "answer":
+        value = _ANSWER_IS.match(low, at, at + 190) or _ANSWER_WITH.match(text, at)
+    elif word == "ans":
+        value = _ANS.match(low, at)
+    elif word == "答案":
+        value = _DAAN.match(low, at)
+    elif word == "选":
+        value = _XUAN.match(low, at) if low[at : at + 2] != "选项" else None
+    elif word == "正确":
+        value = _ZHENGQUE.match(low, at)
+    elif word in _CHOOSING:
+        value = _CHOOSE.match(low, at)
+    else:
+        value = _OPTION_IS.match(low, at, at + 150) or _LABELLED.match(low, at)
+        if value is None and word in ("option", "choice") and _MINE.search(low, max(0, at - 8), at):
+            value = _MY_CHOICE.match(low, at)
+    if value is None and not known.lone.search(text, max(0, at - 170), at + 16):
+        return None
+    lead = _BREAK.split(low[max(0, at - 80) : at])[-1]
+    if _DENIED.search(lead) or low[at - 2 : at] == "in" or reported(lead):
+        return None
     if value is None:
-        return None if denied else _is_the_answer(text, low, at, known)
+        return _is_the_answer(text, low, at, known)
+    if not (chooses(lead) if word in _CHOOSING else is_given(lead) or (word == "answer" and chooses(lead))):
+        return None
     begin = value.end()
     if PROMPTS.search(low[max(0, at - 48) : at].rpartition("\n")[2] + low[at:begin]):
         return None
@@ -235,7 +239,6 @@ def _said(text: str, low: str, at: int, word: str, known: Choices) -> tuple[Foun
     return Found(at, end, reading, final), True
 
 
-_CAPITAL = re.compile(r"(?<![A-Za-z0-9_'])[A-Z](?![A-Za-z0-9_'])")
 _ONLY_IF = re.compile(r"\s*(?:answer|option|choice|diagnosis)?\s*(?:only )?(?:if|unless)\b")
 _UNREAL = re.compile(r"^\W*(?:if|suppose|assuming|were|whether|unless)\b|如果|假如")
 _UNSURE = re.compile(
@@ -262,8 +265,6 @@ _CLAUSE = re.compile(r"\n|(?<![\s(.][a-z])[.!?](?=\s)|[。;]")
 
 def _is_the_answer(text: str, low: str, at: int, known: Choices) -> tuple[Found, bool] | None:
     """ "Option B is correct", "(B) is the best answer", "B项正确": the letter stands before the anchor word."""
-    if not _CAPITAL.search(text, max(0, at - 170), at + 16):
-        return None
     lead = _CLAUSE.split(low[max(0, at - 170) : at])[-1]
     if _UNREAL.search(lead):
         return None

@@ -33,7 +33,7 @@ _END_TOKEN = re.compile(
     r"<\|?(?:im_end|eot_id|endoftext|end|eos|eoe|eoa|end_of_turn)\|?>|</s>|<s>|<bos>|<\|assistant\|>|"
     r"<\|im_start\|>assistant|<\|start_header_id\|>assistant<\|end_header_id\|>|<start_of_turn>model"
 )
-_STARS = re.compile(r"\*+|`+|~~+|(?<![^\W_])_+|_+(?![^\W_])")
+_UNDERLINE = re.compile(r"~~+|_(?:(?<![^\W_]_)_*|_*(?![^\W_]))")
 _LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}|>+)[ \t]*", re.M)
 
 
@@ -53,9 +53,8 @@ def plain(text: str) -> str:
         text = _END_TOKEN.sub("\n", _HTML.sub("", text))
     if "#" in text or ">" in text:
         text = _LINE_MARK.sub("", text)
-    if "*" in text or "`" in text or "_" in text or "~" in text:
-        text = _STARS.sub("", text)
-    return text
+    text = text.replace("*", "").replace("`", "")
+    return _UNDERLINE.sub("", text) if "_" in text or "~" in text else text
 
 
 # --- words: what option texts are compared by ---------------------------------------------------
@@ -93,11 +92,16 @@ def singular(said: str) -> str:
     return _PLURAL.sub("", said)
 
 
-def located(text: str) -> tuple[str, list[tuple[int, int]]]:
-    """`words(text)`, and where each word stands in the text."""
-    found = [(m[0], m.span()) for m in WORD.finditer(text)]
-    kept = [(_THOUSANDS.sub("", w) if "," in w else w, span) for w, span in found if w not in _ARTICLES]
-    return _spelt(f" {' '.join([word for word, _ in kept]).lower()} "), [span for _, span in kept]
+def spans(text: str) -> list[tuple[int, int]]:
+    """Where each word of `words(text)` stands in the text."""
+    out = []
+    end = 0
+    for word in WORD.findall(text):
+        start = text.index(word, end)  # nothing between two words can begin one, so the next one is this one
+        end = start + len(word)
+        if word not in _ARTICLES:
+            out.append((start, end))
+    return out
 
 
 def formula(text: str) -> str:

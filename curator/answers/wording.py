@@ -204,9 +204,12 @@ def first_sentence(phrase: str) -> str:
 
 def is_negated(text: str, start: int, end: int) -> bool:
     """Is what stands at text[start:end] denied, by its own clause before it or by the verb after it, or others' word?"""
+    tail = text[end : end + 140]
+    if AFTER_NOT.match(tail[:60].lower()) or doubted(tail):
+        return True
     lead = text[max(0, start - 60) : start].lower()
     clause = CLAUSES.split(lead)[-1]
     clause = COMMA.split(clause)[-1] if "," in clause else clause
-    if AFTER_NOT.match(text[end : end + 60].lower()) or doubted(text[end : end + 140]):
-        return True
-    return not SINGLED_OUT.search(clause) and bool(BEFORE_NOT.search(clause) or reported(BREAK.split(lead)[-1]))
+    if BEFORE_NOT.search(clause):
+        return not SINGLED_OUT.search(clause)
+    return reported(BREAK.split(lead)[-1])
