@@ -318,12 +318,12 @@ class Choices:
             return CONTRADICTION
         for other in islice(ANY_LETTER.finditer(scope), 12):
             letter = other[1]
-            lead = scope[max(0, other.start() - 40) : other.start()]
-            denied = is_negated(scope, other.start(), other.end())
-            marked = other[0][0] in "([" or re.match(r"[).:]", scope[other.end() :])
+            marked = other[0][0] in "([" or scope[other.end() : other.end() + 1] in (")", ".", ":")
             if letter == label or letter not in self.labels or (letter in "AI" and not marked):
                 continue
-            if (marked or closed or ELSE.search(lead)) and not denied and not NAMES.search(lead):
+            lead = scope[max(0, other.start() - 40) : other.start()]
+            named = (marked or closed or ELSE.search(lead)) and not NAMES.search(lead)
+            if named and not is_negated(scope, other.start(), other.end()):
                 return SEVERAL
         if restated and after:
             # "A. Pneumonia, Pneumothorax, Pleural effusion": the texts go on as a list.

@@ -312,7 +312,7 @@ def _letters(pattern: re.Pattern[str], sentence: str, known: Choices) -> set[str
         return set()
     found = [
         (next(group for group in m.groups() if group), m.start(m.lastindex or 0), m.end())
-        for m in pattern.finditer(sentence)
+        for m in islice(pattern.finditer(sentence), 16)
     ]
     found = [(x, start, end) for x, start, end in found if x in known.labels]
     denied = {x for x, start, end in found if is_negated(sentence, start, end) or _refused(sentence, end, known)}

@@ -59,7 +59,7 @@ _ANCHORS = (
 _CHOOSING = frozenset(
     ("choos", "chose", "select", "pick", "go with", "going with", "went with", "going for", "opt", "lean")
 )
-_RECENT = 24
+_RECENT = 16
 _BREAK = re.compile(r"[.!?。\n]")
 # What turns an anchor into something else than an answer given: conditions, denials, other people's answers.
 _DENIED = re.compile(
