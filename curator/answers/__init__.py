@@ -4,8 +4,9 @@
     grade("The answer is (B).", record.options, "B").correct     # what every stage believes
 
 Difficulty, traces, reward and evaluation all use these two. `prompt` renders; `text` brings a response to one plain
-form; `choices` reads a short phrase in the words of `wording`; `prose`, `bare` and `conclusions` read running text; `reading` orders the rules; `grading`
-compares with the key; `files` grades a file. docs/grading.md is the page for users.
+form; `choices` reads a short phrase in the words of `wording`; `prose`, `bare` and `conclusions` read running text;
+`hearsay` asks whose statement it is; `reading` orders the rules; `grading` compares with the key; `files` grades a file.
+docs/grading.md is the page for users.
 """
 
 from curator.answers.files import GradedFile, Summary, grade_file
