@@ -19,6 +19,7 @@ from curator import progress
 from curator.difficulty import partition
 from curator.engines import ReadImage
 from curator.outcomes import Outcomes
+from curator.progress import counted
 from curator.rollouts import RolloutStore, reuse
 from curator.score import How, Scoring, always
 from curator.stopping import Declared, Exact, Full, Rule, cuts_between, fit_beta, replay
@@ -80,9 +81,10 @@ class Forecast:
         )
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.questions:,} questions, {self.held:,} samples are in the store (pilot: {self.pilot} questions)"
-        ]
+        have = f"{counted(self.questions, 'question')}, {counted(self.held, 'sample')} in the store"
+        if not self.samples[self.rule].high:
+            return f"{have}: nothing is to be drawn"
+        lines = [f"{have} (pilot: {counted(self.pilot, 'question')})"]
         for name, samples in self.samples.items():
             saved = 1 - samples.mean / self.samples["full"].mean if self.samples["full"].mean else 0.0
             less = f", {saved:.0%} less" if name != "full" else ""
@@ -101,6 +103,13 @@ def mean_estimate(values: Sequence[float]) -> Estimate:
     mean = sum(values) / n if n else 0.0
     spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1) / n) if n > 1 else mean
     return Estimate(mean, max(0.0, mean - _Z * spread), mean + _Z * spread)
+
+
+def _of_further(each: Estimate, seen: int, further: int) -> Estimate:
+    """The sum over `further` questions like the `seen` ones: how they differ themselves comes on top of the mean's error."""
+    wider = math.sqrt(1 + seen / further) if further else 0.0
+    low, high = each.mean - (each.mean - each.low) * wider, each.mean + (each.high - each.mean) * wider
+    return Estimate(each.mean, max(0.0, low), high).scaled(further)
 
 
 def pilot_ids(ids: Sequence[str], size: int = PILOT) -> set[str]:
@@ -161,8 +170,9 @@ def forecast(
         audit = 0.0 if name == "full" else settings.audit
         drawn = [float(replay([code >= 64 for code in outcomes.codes], rule)[1]) for outcomes in scored]
         each = mean_estimate([(1 - audit) * d + audit * settings.samples for d in drawn])
-        have = sum(min(number, each.mean) for number in held.values())
-        total = each.scaled(len(held))
+        open_ = [number for number in held.values() if number < settings.samples]
+        have = sum(min(number, each.mean) for number in open_)
+        total = _of_further(each, len(scored), len(open_))
         samples[name] = Estimate(*(max(0.0, x - have) for x in (total.mean, total.low, total.high)))
     per_sample, todo = mean_estimate(tokens), samples[settings.stop]
     per_second = missing / seconds if missing else 0.0

@@ -36,7 +36,8 @@ def test_what_is_in_the_store_is_not_paid_again_and_not_timed(tmp_path):
         before = server.seen
         said = forecast(frame, settings(server), read_image=picture, runtime=How(tmp_path / "s.sqlite"))
         assert server.seen == before
-    assert said.samples["full"] == Estimate(0, 0, 0) and said.seconds is None and said.held == 960
+    assert set(said.samples.values()) == {Estimate(0, 0, 0)} and said.seconds is None and said.held == 960
+    assert str(said) == "60 questions, 960 samples in the store: nothing is to be drawn"
 
 
 def test_the_interval_of_a_mean_covers():
