@@ -60,12 +60,15 @@ def _lettered_line(lines: list[str], known: Choices) -> Reading:
     """A first or last line "B) text" that is not part of a list that goes through the options."""
     options = [m for m in map(OPTION_LINE.fullmatch, lines) if m and m[1] in known.labels]
     first, last = (m if m and m[1] in known.labels else None for m in map(OPTION_LINE.fullmatch, (lines[0], lines[-1])))
+    before = next((line for line in reversed(lines[:-1]) if line.strip()), "").rstrip()
+    announced = before.endswith(":") and not _LISTS.search(before.lower())
+    if last and announced and not last[2].strip() and len(lines) > 1 and not lines[-2].strip():
+        return Reading(last[1])
     if len({m[1] for m in options}) == 1:
         complete = len(lines) > 1 or len(lines[0]) < 120 or not lines[0][-1].isalnum()
         if first and complete and (not first[2].strip() or known.restated(first[2], first[1])[0] == first[1]):
             return known.read(first[0], closed=False)
-        before = next((line for line in reversed(lines[:-1]) if line.strip()), "")
-        if last and _OPENS_LIST.fullmatch(lines[-1].strip()) and not before.rstrip().endswith(":"):
+        if last and _OPENS_LIST.fullmatch(lines[-1].strip()) and not before.endswith(":"):
             return NOTHING
         # A text that begins with its own letter ("B cell lymphoma") is a text among texts.
         as_text = last and known.exact(lines[-1])

@@ -71,7 +71,7 @@ def _asked(text: str, known: Choices) -> Reading:
 # How strongly a sentence claims to conclude. 3: it says so; 2: a superlative; 1: it weighs the evidence.
 _CUE = re.compile(
     r"\b(?:therefore|thus|so|hence|in conclusion|in summary|to conclude|overall|consequently|accordingly|conclusion|"
-    r"in short|ultimately|leaves|left with)\b|因此|所以|故|综上|由此|可见|总之"
+    r"in short|ultimately|leaves|left with|based on (?:this|these|that|the above))\b|因此|所以|故|综上|由此|可见|总之"
 )
 _CUE_HERE = re.compile(_CUE.pattern, re.I)
 _SUPERLATIVE = re.compile(
@@ -80,7 +80,7 @@ _SUPERLATIVE = re.compile(
 )
 _WEIGHS = re.compile(
     r"\b(?:most|likely|consistent with|suggest(?:s|ive|ing)?|indicat(?:es?|ive|ing)|characteristic|diagnosis|points? to(?:wards?)?|"
-    r"should be|would be|must be|initial|diagnostic (?:of|for)|pathognomonic|hallmark)\b|符合|提示|考虑|诊断"
+    r"should be|(?<!there )would be|must be|initial|diagnostic (?:of|for)|pathognomonic|hallmark)\b|符合|提示|考虑|诊断"
 )
 # "… is not the most likely", "A, C and D are unlikely": a superlative turned down.
 _TURNED_DOWN = re.compile(
@@ -275,6 +275,10 @@ def _prompts(sentence: str) -> bool:
     return bool(colon and PROMPTS.search(head))
 
 
+# "Either an oral suction or an orogastric tube", of which only one is said as the option says it.
+_EITHER = re.compile(r"\beither\b[^.;]{1,120}\bor\b", re.I)
+
+
 def _named(sentence: str, known: Choices, strength: int) -> Reading:
     marks = _letters(_MARKED, sentence, known)
     marks = marks | _letters(_PREDICATED, sentence, known) if marks else _letters(_LONE, sentence, known)
@@ -292,7 +296,7 @@ def _named(sentence: str, known: Choices, strength: int) -> Reading:
             return Reading(marks.pop())
     if marks:
         return Reading(None, "several" if len(marks) > 1 else "contradiction")
-    if len(said) > 1:
+    if len(said) > 1 or (said and _EITHER.search(sentence)):
         return SEVERAL
     if said:
         return Reading(said.pop())

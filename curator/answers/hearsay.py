@@ -158,7 +158,7 @@ _SAYS_AFTER = re.compile(
     r"[\s)\].,\"'*–—(:;-]*(?:at least[,]? )?(?:or )?(?:"
     r"(?:that's|(?:(?:that|this|it|so) )?(?:is|was|would be)) (?:what|how) (?!i\b|we\b)(?P<what>[^.!?\n]{0,80})|so (?!i\b|we\b)(?P<so>[^.,;!?\n]{{2,40}}))"
 )
-_ASIDE = re.compile(r"[)\]]?[.]?[\"']?\s*[,(–—\"'-]+\s*(?:as )?(?P<aside>[^.;!?\n()]{3,80})")
+_ASIDE = re.compile(r"[)\]]?(?:[\"']?\s*(?P<comma>[,(–—-]+)|\.[\"'])[\s\"']*(?:as )?(?P<aside>[^.;!?\n()]{3,80})")
 _VERB_FIRST = re.compile(rf"(?:{_SAY}|[a-z]+ed) (?:(?:the|an?|my|your|his|her|their|some|no|many|most)\b|[a-z]+ *$)")
 _REASONS = (
     "because",
@@ -194,7 +194,11 @@ def doubted(tail: str) -> bool:
     if aside := _ASIDE.match(head):
         words = aside["aside"]
         if not words.startswith(_REASONS) or head.lstrip(" ,").startswith("as "):
-            return others_say(words) or bool(_VERB_FIRST.match(words)) or words.startswith(("if ", "unless ", "until "))
+            return (
+                others_say(words)
+                or bool(_VERB_FIRST.match(words))
+                or (bool(aside["comma"]) and words.startswith(("if ", "unless ", "until ")))
+            )
     return bool(_ASCRIBED.match(closed) or _VERB_FIRST.match(closed))
 
 

@@ -107,6 +107,8 @@ _XUAN = re.compile(r"选(?:择|取|出)?(?:答案|选项|的是|为|是|:|\s)*")
 _FINAL = re.compile(
     r"(?:^|\n)\W*(?:(?:so|therefore|thus|hence)\b,?\s+)?(?:the\s+|my\s+)?(?:final\s+|correct\s+)?$|\bfinal\s+$|[【\[]\s*$"
 )
+# "The answer must be one of the following": the options again.
+_ONE_OF = re.compile(r"(?:one|any|among) of\b")
 _NO_ANSWER = re.compile(
     r"[\s:\"'(]*(?:none\b|neither\b|all (?:of|the|options)\b|unknown\b|unclear\b|"
     r"not (?:given|listed|provided|among|clear|known)|cannot be|can't be|indeterminate|无正确|没有|以上都|以上皆|均不|都不|无法|无$|不确定|未知)"
@@ -146,7 +148,7 @@ def _anchors(low: str) -> list[tuple[int, str]]:
         for _ in range(_RECENT):
             if at < 0:
                 break
-            if word != "ans" or not low[at + 3 : at + 4].isalpha():
+            if word not in ("ans", "opt") or not low[at + 3 : at + 4].isalpha():
                 found.append((at, word))
             at = low.rfind(word, 0, at)
     return sorted(found)[-_RECENT:]
@@ -227,13 +229,13 @@ def _said(text: str, low: str, at: int, word: str, known: Choices) -> tuple[Foun
         reading = Reading(None, "several" if phrase.lower().lstrip(" :\"'(").startswith("all") else "refusal")
     opened = known.letter(phrase)
     end = begin + (opened[1] if opened else len(phrase) - len(phrase.lstrip()) + len(first_sentence(phrase)))
-    if others_say(low[at:begin]):
+    if others_say(low[at:begin]) or _ONE_OF.match(low, begin):
         return None
     marked = ":" in low[at:begin] or "】" in low[at:begin] or lead.endswith("final ")
     if reading.label:
         own, rest = known.texts[known.labels.index(reading.label)], text[end:]
         after = known.restated(rest[: known.reach], reading.label)[1] if opened else rest
-        if doubted(rest) or doubted(after) or not goes_on(rest, own, loose=marked):
+        if doubted(rest) or doubted(after) or (opened and not goes_on(rest, own, loose=marked)):
             return None
     final = marked and word in ("answer", "ans", "答案") and bool(_FINAL.search(low[max(0, at - 40) : at]))
     return Found(at, end, reading, final), True
@@ -252,7 +254,7 @@ _SUBJECT = re.compile(
 _IS_CORRECT = re.compile(
     r"\s*[)\].:]*\s*(?:[^.;\n]{0,120}?\s)??(?:is|would be|must be|should be|seems|appears to be|appears|as|being)\s+"
     r"(?:therefore |thus |also |clearly |indeed |likely |probably |hence )?(?P<deny>not |in)?(?:the |a |an )?"
-    r"(?:single |only |most |one |better )?(?P<word>correct|right|best|answer|better (?:choice|option|answer)|most \w+|accurate|appropriate|true|likely|"
+    r"(?:single |only |most |one |better |(?<=the )more (?:likely|probable|appropriate|suitable|accurate) )?(?P<word>correct|right|best|answer|better (?:choice|option|answer)|most \w+|accurate|appropriate|true|likely|"
     r"valid)\b|\s*[)\]:.]?\s*(?:选?项)?\s*(?:是|为)?(?P<deny2>不)?最?(?P<word2>正确)"
 )
 _VERB = re.compile(r"\)|[)\]\s]*\s(?:is|would be|must be|should be|seems|appears)\b|[)\]\s]*选?项?(?:是|正确)")

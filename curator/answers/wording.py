@@ -152,7 +152,7 @@ BEFORE_NOT = re.compile(
 AFTER_NOT = re.compile(
     r"[\s)\]}\"',]*(?:\([A-Z]\)\s*)?(?:[\w-]+\s+){0,2}?(?:(?:is|are|was|were|would be|would|can be|can|"
     r"could be|could|may be|may|has been|have been|seems|does|do|did|should|will|has|have)\s*"
-    r"(?:also |therefore |thus |usually |typically |generally |much |most |more |all |both |be )*"
+    r"(?:\w+ly |also |therefore |thus |much |most |more |all |both |be )*"
     r"(?:(?:the |an? )(?:wrong|incorrect) (?:answer|option|choice)|not|n't|unlikely|less|incorrect|wrong|false|excluded|ruled|never|eliminated|inappropriate|"
     r"contraindicated|unrelated|irrelevant|least)\b|(?:isn|aren|doesn|don|wasn|can|won|couldn|wouldn)'?t\b|"
     r"cannot\b|不|错误|错)"
