@@ -10,7 +10,7 @@ within it; the earliest that fits is taken, so later samples never change what w
 drawn again when the limit is raised.
 
 A sample is acknowledged once it is committed and synced (WAL, synchronous=FULL). Commits are gathered by one writing
-thread, some ten a second; a crash costs what finished since the last one.
+thread, some four a second; a crash costs what finished since the last one.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ FROM samples JOIN prompts ON prompts.id = samples.prompt WHERE key IN ({marks}) 
 """
 _AT_ONCE = 500
 _PATIENCE = 60.0  # seconds that a writer waits for another process's commit
-_GATHER = 0.1  # seconds between commits
+_GATHER = 0.25  # seconds between commits
 _BACKLOG = 20_000  # samples waiting for the disk before drawing pauses
 
 Drawn = tuple[Request, Sample]
@@ -104,6 +104,7 @@ class RolloutStore:
         self.overruled: set[str] = set()
         """Prompts for which another process acknowledged the same sample first: theirs stands."""
         self._waiting: deque[_Group] = deque()
+        self._known: set[str] = set()  # prompts handed over before: their payload is not made again
         self._state = threading.Condition()
         self._unsynced = 0
         self._urgent = self._closing = False
@@ -178,7 +179,8 @@ class RolloutStore:
             WorkspaceError: an earlier commit failed.
         """
         prompts = {request.prompt: request for request, _ in drawn}
-        new = [(bytes.fromhex(key), request.payload) for key, request in prompts.items()]
+        new = [(bytes.fromhex(key), asked.payload) for key, asked in prompts.items() if key not in self._known]
+        self._known.update(prompts)
         rows = [
             (
                 bytes.fromhex(request.prompt), request.index, request.sampling.max_tokens, sample.text, sample.reasoning,

@@ -15,9 +15,11 @@ import gc
 import io
 import os
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from dataclasses import replace
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 
 SLOTS = 256
 AHEAD = 1.25
-"""Requests in flight per slot of the scheduler; 64 in flight of 256 slots ran at 65 % (stack.md)."""
+"""Requests in flight per slot of the scheduler, at least; 64 in flight of 256 slots ran at 65 % (stack.md)."""
+_MOST = 2
+"""The same, at most: new ones enter some at a time, since a step between two of them runs with cold caches."""
 _KEPT = 64
 """Rendered prompts kept for the next wave of their questions."""
 _CHECKED = 4
@@ -140,20 +144,20 @@ class VLLMEngine:
         source = iter(requests)
         if self.unchecked and self.reads_images:
             source = self._self_check(source, read_image)
-        window = int(self.slots * AHEAD)
         waiting: deque[tuple[Request, Future[Any]]] = deque()
         running: dict[str, Request] = {}
         retried: set[tuple[str, int]] = set()
         more, idle = True, False
         try:
             while True:
-                while more and len(running) + len(waiting) < 2 * window:
+                room = len(running) < AHEAD * self.slots
+                while room and more and len(running) + len(waiting) < 2 * _MOST * self.slots:
                     request = next(source, _END)
                     more = request is not _END
                     if not isinstance(request, Request):
                         break
                     waiting.append((request, self._prepared(request, read_image)))
-                while waiting and len(running) < window and (waiting[0][1].done() or not running):
+                while room and waiting and len(running) < _MOST * self.slots and (waiting[0][1].done() or not running):
                     idle = False
                     request, prepared = waiting.popleft()
                     try:
@@ -169,7 +173,6 @@ class VLLMEngine:
                         self._stop()
                         self._halve(_one_line(error))
                         self._llm = self._open()
-                        window = int(self.slots * AHEAD)
                         waiting = deque((request, self._prepared(request, read_image)) for request in again)
                         continue
                     for output in outputs:
@@ -197,27 +200,14 @@ class VLLMEngine:
                 prepared.cancel()
 
     def _enter(self, request: Request, prompt: Any, running: dict[str, Request]) -> None:
-        from vllm import SamplingParams
-        from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind
-
-        sampling = request.sampling
-        room = self.context - len(prompt["prompt_token_ids"])
-        if room < 1:
-            raise ValueError(f"the prompt has {self.context - room} tokens, the model reads {self.context}")
-        params = SamplingParams(
-            n=1,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_tokens=min(sampling.max_tokens, room),
-            seed=request.seed,
-            stop=list(sampling.stop),
-            include_stop_str_in_output=True,
-            repetition_detection=RepetitionDetectionParams(max_pattern_size=64, min_pattern_size=16, min_count=16),
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
         self._next += 1
         name = str(self._next)
-        self._llm.llm_engine.add_request(name, prompt, params)
+        params = copy(prompt.sampling_params)
+        params.max_tokens = min(request.sampling.max_tokens, self.context - len(prompt.prompt_token_ids))
+        params.seed = request.seed
+        one = copy(prompt)
+        one.request_id, one.sampling_params = name, params
+        self._llm.llm_engine.add_request(name, one, params)
         running[name] = request
 
     def _answer(self, request: Request, output: Any) -> Sample | Failed:
@@ -239,7 +229,9 @@ class VLLMEngine:
                 for part in _parts(request)
                 if part["type"] == "image"
             ]
-            found = self._prompts[key] = self._renderer.submit(self._render, request, pictures)
+            render = partial(self._render, request, pictures)
+            # Without a GPU vLLM computes in this very thread: one more thread of Python would only take turns with it.
+            found = self._prompts[key] = self._renderer.submit(render) if self._on_gpu else _WhenDue(render)
             while len(self._prompts) > _KEPT + self.slots:
                 self._prompts.popitem(last=False)
         self._prompts.move_to_end(key)
@@ -263,7 +255,14 @@ class VLLMEngine:
                 "multi_modal_uuids": {"image": [f"{name}-{limits}" for name in shown]},
                 "mm_processor_kwargs": {"size": limits},
             }
-        return self._llm.llm_engine.renderer.render_cmpl([prompt])[0]
+        engine = self._llm.llm_engine
+        # vLLM's own form of a request: checked and sorted once, copied for each sample.
+        return engine.input_processor.process_inputs(
+            "",
+            engine.renderer.render_cmpl([prompt])[0],
+            sampling_params(request.sampling),
+            engine.get_supported_tasks(),
+        )
 
     # -- self-check --------------------------------------------------------------------------------------------------
 
@@ -325,7 +324,45 @@ class VLLMEngine:
             torch.cuda.empty_cache()
 
 
+class _WhenDue(Future[Any]):
+    """Made by whoever asks for it first."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        super().__init__()
+        self._make = make
+
+    def done(self) -> bool:
+        return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        if not super().done():
+            try:
+                self.set_result(self._make())
+            except (OSError, ValueError, KeyError) as error:
+                self.set_exception(error)
+        return super().result(timeout)
+
+
 _END: Any = object()
+
+
+@lru_cache
+def sampling_params(sampling: Sampling) -> Any:
+    """vLLM's form of how samples are drawn; made once, as making one and copying it deeply costs more than asking."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind
+
+    return SamplingParams(
+        n=1,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_tokens=sampling.max_tokens,
+        stop=list(sampling.stop),
+        include_stop_str_in_output=True,
+        repetition_detection=RepetitionDetectionParams(max_pattern_size=64, min_pattern_size=16, min_count=16),
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        skip_clone=True,  # each request has a copy of its own
+    )
 
 
 def _prompt_name(request: Request) -> tuple[str, Sampling]:
