@@ -45,6 +45,7 @@ from curator.answers.wording import (
     PERHAPS,
     POLAR,
     SAYS,
+    WAIT,
     WEAK,
     first_sentence,
     is_negated,
@@ -215,7 +216,7 @@ class Choices:
         if box := BOX.fullmatch(phrase):
             phrase = box[1].strip()
         line = phrase if closed else first_sentence(phrase)
-        bare = line.strip(" \t\n.,:;!\"'()[]{}<>。")
+        bare = line.lstrip(" \t\n.,:;\"'()[]{}<>。").rstrip(" \t\n.,:;!\"'()[]{}<>。")
         if len(bare) == 1 and bare.isascii() and bare.isalpha() and (closed or line == phrase):
             label = bare.upper()
             return Reading(label) if label in self.labels else OUT_OF_RANGE
@@ -307,7 +308,7 @@ class Choices:
             return REJECTED
         if self._listed(rest, label) or (restated and self._listed(after, label)):
             return SEVERAL
-        sentence = tail if closed else first_sentence(tail)
+        sentence = tail if closed else WAIT.split(first_sentence(tail), maxsplit=1)[0]
         for m in PERHAPS.finditer(sentence):
             if m[1] in self.labels and m[1] != label:
                 return SEVERAL

@@ -105,7 +105,7 @@ _MARKED = re.compile(
 )
 # A lone capital counts only where a label is expected, and where no marked letter stands.
 _LONE = re.compile(
-    r"\b(?:is|be|it's|say|leaves|leaves us with|left with|[Oo]nly|except|[Tt]herefore|[Ss]o|[Hh]ence|[Tt]hus),?\s+([A-Z])(?=\s*[.;!)]|\s*$|\s+it is\b|,\s+(?!or\b|and\b|[A-Z]\b))"
+    r"\b(?:is|be|it's|say|leaves|leaves us with|left with|[Oo]nly|except|[Tt]herefore|[Ss]o|[Hh]ence|[Tt]hus),?\s+([A-Z])(?=\s*[.;!)]|\s*$|\s+(?:it is|as)\b|,\s+(?!or\b|and\b|[A-Z]\b))"
     r"|\b[Oo]nly\s+([A-Z])(?=\s+(?:c(?:an|ould)|would|will|does|is|has|\w{2,}s)\b(?![^.!]*\?))"
     r"|(?:^|,|\bbut)\s*([A-Z])(?=\s+"
     + RIGHT

@@ -37,10 +37,10 @@ _SELF = re.compile(
 )
 _NOT_OWN = _words("said thought believed claimed guessed told heard pretend pretended imagine imagined")
 _ASCRIBED = re.compile(
-    rf"\baccording to (?:[\w'-]+ ){{0,3}}?{_PERSON}\b|\bin the (?:opinion|view|eyes|words) of\b|"
+    rf"\baccording to (?:(?:[\w'-]+ ){{0,3}}?{_PERSON}|an?|some|one|(?:unreliable|anonymous) [\w-]+)\b|\bin the (?:opinion|view|eyes|words) of\b|"
     rf"\b(?:in|to) (?:his|her|their|your|[\w-]+'s) (?:opinion|view|eyes|words|mind|dreams)\b|"
     rf"\b{_PERSON} (?:[\w']+ ){{0,3}}?{_CHOOSES}\b|\b(?:given|made|chosen|picked|considered|regarded|seen|taken|viewed) by (?:[\w'-]+ ){{0,3}}?{_PERSON}\b|"
-    r"\b(?:previous|last|earlier|next|other|preceding) (?:question|item|problem|exercise)\b|"
+    r"\b(?:previous|last|earlier|next|other|preceding) (?:question|item|problem|exercise)\b|\bquestion (?:[2-9]|\d\d)\b|"
     r"\b(?:idea|notion|suggestion|assumption|belief|view|argument|theory|opinion) that\b"
 )
 _EXAMPLE = re.compile(
@@ -48,15 +48,41 @@ _EXAMPLE = re.compile(
     r"[^.;]{0,16}$"
 )
 _CLAUSE = re.compile(r"[,:;(\"]")
+# "It is not the case that", "I would never say", "it would be wrong to conclude".
+_UNSAID = re.compile(
+    r"(?:\b(?:not|never|cannot|hardly|scarcely|wrong|false|mistaken|unlikely|(?<!no )(?<!not )(?<!a )doubt|deny|refuse|untrue|incorrect)\b|n't\b)"
+    r"(?: (?!be\b)[\w']+){0,2}? (?:that|say|think|believe|claim|conclude|mean|imply|agree|accept|infer|assume)\b"
+)
+# "If the D-dimer is raised, the answer is B"; "if we look closely, …" sets no condition, nor does a step of an argument.
+_CONDITIONAL = re.compile(
+    r"\W*(?:and |but |so |then )?(?:if (?!(?:we|you|i|one|someone|asked|forced|anything)\b)|in case |provided |supposing |如果|假如|假设|倘若|要是)"
+)
+_OTHERWISE = re.compile(r"\W*(?:otherwise|or else|else|failing that|if not)\b")
+_STEP = re.compile(r" ?(?:and |so|therefore|thus|hence|which|we |因此|所以|故|因而|可知|可得)")
+_ROLES = _words("user human system student question example hint")
 # 有人说, 很多学生会选, 他认为, 误选; not 其他, 他汀, 病人.
 _REN = (
     r"(?:有的?人|有些人?|人们|[别他某]人|很多人|许多人|多数人|不少人|(?<!其)他们?(?!汀)|她|大家|学生|同学们?|考生|老师|"
-    r"朋友|网友|专家|谁|小[明红刚华李王张])"
+    r"朋友|网友|网上|专家|谁|小[明红刚华李王张])"
 )
 _ZH_BEFORE = re.compile(
     rf"{_REN}[^,。;]{{0,6}}?(?:说|讲|认为|觉得|以为|猜|声称|主张|答|的)[^,。;]{{0,8}}$|{_REN}[^,。;]{{0,5}}$|"
-    r"[据听]说[^。;]{0,6}$|(?:误|错|乱|假设|假如|如果|倘若|是否|难道|例如|比如)[^,。;]{0,6}$"
+    r"[据听]说[^。;]{0,6}$|第[2-9二三四五]\d?[题问][^。;]{0,8}$|(?:误|错|乱|假设|假如|如果|倘若|是否|难道|例如|比如)[^,。;]{0,6}$"
 )
+
+
+# Before a marked answer: an example of the form, or an instruction to use it.
+_MENTION = re.compile(
+    r"(?:e\.\s?g\.?|\bfor (?:example|instance)\b|\bexamples?\b|\blooks? like\b|\bsuch as\b|\b(?:not|never|n't|without) (?:to )?(?:write|writing|put|use|using|say|output|answer)\b"
+    r"|(?:^|[.!?:]\s+)(?:(?:please|always|then|you (?:must|should))\s+)?(?:use|write|put|give|provide|place|enclose|follow|wrap|format)\b[^.!?]*\b(?:your|this|the|following) (?:\w+ ){0,2}(?:answer|format|tags?|letter|box))"
+    r"[^.!?]{0,40}$|比如|例如|格式",
+    re.I,
+)
+
+
+def mentioned(lead: str) -> bool:
+    """Does this lead announce an example of the form of an answer ("e.g. <answer>B</answer>")?"""
+    return bool(_MENTION.search(lead))
 
 
 def others_say(clause: str) -> bool:
@@ -74,17 +100,20 @@ def reported(lead: str) -> bool:
     """
     if not lead.isascii() and _ZH_BEFORE.search(lead):
         return True
-    clauses = [clause for clause in _CLAUSE.split(lead.lower()) if not clause.isspace() and clause]
+    *clauses, last = _CLAUSE.split(lead.lower())
+    if others_say(last) or _UNSAID.search(last) or _EXAMPLE.search(lead) or _OTHERWISE.match(last):
+        return True
+    clauses = [clause for clause in clauses if clause.strip()]
     if not clauses:
         return False
-    if others_say(clauses[-1]) or _EXAMPLE.search(lead):
+    if _CONDITIONAL.match(clauses[0]) and not any(_STEP.match(clause) for clause in [*clauses[1:], last]):
         return True
-    if len(clauses) < 2:
-        return False
-    before = clauses[-2].strip()
+    before = clauses[-1].strip()
+    if before in _ROLES or (before.startswith("for ") and _ASCRIBED.search(before)):
+        return True
     said = [m.span() for m in _SAYING.finditer(before)]
     aside = bool(said) and (said[0][0] == 0 or before[said[-1][1] :] in ("", " so", " that", " this"))
-    return (aside or clauses[-1].startswith(" that ") or before.startswith("according to")) and others_say(before)
+    return (aside or last.startswith(" that ") or before.startswith("according to")) and others_say(before)
 
 
 # Words that may stand before "answer" and between "I" and "choose". Any other makes it somebody's, or some kind of, answer.
@@ -140,19 +169,24 @@ _CONDITION = re.compile(r"(?:only )?(?:if|unless|until|provided|when|whenever)\b
 RIGHT = (
     r"(?:is|are|would be|must be|should be|will be|seems|appears|remains)\b\s*"
     r"(?:(?:to be|therefore|thus|also|clearly|indeed|probably|hence|then|definitely|certainly|by far|the|a|an|our|my|very|single)\s+)*"
-    r"(?:correct|right|best|better|(?:most|more) (?!popular|common|tempting)|likely|answer|consistent|closest|only|one|true|accurate|"
-    r"appropriate|supported|favou?red|preferred|indicated|characteristic|typical|diagnostic|suggested|what (?:i|we|the)\b)"
+    r"(?:correct|right|best|better|(?:most|more) (?!popular|common|tempting)|likely|answer|consistent|closest|only|one (?:that|which|i|we)|true|accurate|"
+    r"appropriate|supported|favou?red|preferred|indicated|characteristic|typical|diagnostic|suggested|what (?:(?:i|we) (?:would|choose|pick|think|believe|conclude|are)|the)\b)"
 )
 _RIGHT = re.compile(RIGHT)
 _FINITE = re.compile(
     r"(?:is|was|are|were|would|could|might|may|can|will|should|must|has|had|have|used|seems|appears|remains|said|says)\b"
 )
 _UNDONE = re.compile(
-    r"[\s)\]\"'.,;!*–—-]*(?:(?:but|or|and|well|actually|however|no|yet)[\s,]+)*"
+    r"[\s)\]\"'.,;!*–—-]*(?:(?:but|or|and|well|actually|however|no|yet|wait|hmm|oops)[\s,.]+)*"
     r"(?:(?:that|this|which|it)(?:'s| is| was|)(?: (?:definitely|clearly|obviously|certainly|a|an|the))*"
     r"(?:(?: not|n't)(?: (?:right|correct|true|it|so|really|the case|(?:the|my) answer))?\s*(?:[.,;!]|$)| (?:wrong|false|incorrect|untrue|lie|joke|mistake|trap|trick|nonsense)\b)"
     r"|(?:just |only )?(?:kidding|joking)\b|not really\b|not\s*[.!]|not\s*$|i(?:'m| am| was)? (?:lied|lying|joking|kidding|wrong|take (?:it|that) back|made (?:it|that) up|doubt (?:it|that)|don't (?:think|believe) so)\b"
-    r"|said no one\b)"
+    r"|said no one\b|(?:i |let me )?(?:retract|withdraw|take (?:it|that|this) back|scratch that|forget (?:it|that|what)|disregard|ignore that)\b)"
+)
+# A verdict on what stands before it: "B (wrong)", "B: no", "B ✗".
+_VERDICT = re.compile(
+    r"[\s)\]\"',:=(\[–—-]*(?:[✗✘❌]|(?:wrong|incorrect|false|untrue|excluded|eliminated|ruled out|dismissed|rejected|improbable|doubtful)\b|"
+    r"no\s*(?:[.,;)\]!]|$))"
 )
 _SAYS_AFTER = re.compile(
     r"[\s)\].,\"'*–—(:;-]*(?:at least[,]? )?(?:or )?(?:"
@@ -177,7 +211,7 @@ _REASONS = (
 )
 _ZH_AFTER = re.compile(
     rf"[\s)\]】」》\"'选项]*(?:\??\s*[吗么]|的(?:人|同学|学生|考生|说法|观点|看法|想法)|(?:是|为)(?:一种|一个)?(?:大?多数|很多|许多|不少|常见|错|{_REN})|"
-    rf"[,(—-]+\s*(?:{_REN}[^。;]{{0,8}}?(?:说|讲|认为|觉得|以为|想)|[据听]说))"
+    rf"[,(—-]+\s*(?:{_REN}[^。;]{{0,8}}?(?:说|讲|认为|觉得|以为|想)|[据听]说)|[。,;!\s]+(?:哦|啊|等等)?,?\s*(?:不对|我?[收撤]回|算了|错了))"
 )
 
 
@@ -187,7 +221,12 @@ def doubted(tail: str) -> bool:
     closed = head.lstrip(_CLOSERS)
     if not closed.strip(".。"):
         return False
-    if closed[0] == "?" or _UNDONE.match(head) or (not head.isascii() and _ZH_AFTER.match(head)):
+    if (
+        closed[0] == "?"
+        or _UNDONE.match(head)
+        or _VERDICT.match(head)
+        or (not head.isascii() and _ZH_AFTER.match(head))
+    ):
         return True
     if said := _SAYS_AFTER.match(head):
         return bool(said["so"] or others_say(said["what"]) or _SAYING.search(said["what"]))

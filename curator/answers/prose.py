@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from curator.answers.choices import NOTHING, SEVERAL, Choices, Reading
 from curator.answers.hearsay import chooses, doubted, goes_on, is_given, others_say, reported
-from curator.answers.wording import ALSO_RIGHT, PROMPTS, first_sentence
+from curator.answers.wording import ALSO_RIGHT, PROMPTS, WAIT, first_sentence
 
 
 class Found(NamedTuple):
@@ -73,7 +73,7 @@ _IS = (
 )
 _FILL = (
     r"(?:(?:indeed|therefore|thus|then|clearly|likely|most likely|probably|simply|definitely|actually|hence|also|"
-    r"best represented by|given by|as follows|the following)\b[\s,:]*)*"
+    r"none other than|nothing but|no other than|best represented by|given by|as follows|the following)\b[\s,:]*)*"
 )
 _OF = (
     r"(?:\s*,[^.:;=\n?!]{1,60},|\s+(?:to|for|of|in|here|among|from|that|given|which|about|on|based|choice|option|letter|key|with|i)\b"
@@ -135,7 +135,7 @@ def statement(text: str, known: Choices, truncated: bool) -> Reading:
     agreed = settle(text, found_here)
     if agreed.label and _shared(text[found_here[-1].start : found_here[-1].end + 300], agreed.label, known):
         return SEVERAL
-    return Reading(None, "contradiction") if _taken_back(text[found_here[-1].end :], agreed, known) else agreed
+    return _corrected(text[found_here[-1].end :], agreed, known)
 
 
 def _anchors(low: str) -> list[tuple[int, str]]:
@@ -162,23 +162,21 @@ def _shared(said: str, given: str, known: Choices) -> bool:
     return bool(others - {given})
 
 
-# After these words an answer is in doubt; a marked letter that follows them is another answer.
-_WAIT = re.compile(
-    r"\b(?:wait|scratch that|oops|correction|on second thou?ghts?|let me correct|i was wrong|no,)\b|更正|纠正|等等|不对",
-    re.I,
-)
 _AFTER_WAIT = re.compile(
     r"(?:\b(?:so|it is|it's|it should be|should be|is|be|option|therefore|thus)\b|应为|应是|应选|改为)[\s,:]*[(\[]?([A-Z])(?![A-Za-z0-9_']|-\w)[)\].,:]?"
 )
 
 
-def _taken_back(rest: str, given: Reading, known: Choices) -> bool:
-    """Does a word of correction and another letter follow the answer that was given?"""
-    wait = _WAIT.search(rest[:2000]) if given.label else None
+def _corrected(rest: str, given: Reading, known: Choices) -> Reading:
+    """The answer that was given, or the one other letter that a word of correction and no more than a sentence put for it."""
+    wait = WAIT.search(rest[:2000]) if given.label else None
     if not wait:
-        return False
-    later = {m[1] for m in _AFTER_WAIT.finditer(rest[wait.end() : wait.end() + 600])} & set(known.labels)
-    return bool(later - {given.label}) and given.label not in later
+        return given
+    said = rest[wait.end() : wait.end() + 600]
+    later = {m[1] for m in _AFTER_WAIT.finditer(said)} & set(known.labels)
+    if not later - {given.label} or given.label in later:
+        return given
+    return Reading(later.pop()) if len(later) == 1 and len(rest) < 120 else Reading(None, "contradiction")
 
 
 def _said(text: str, low: str, at: int, word: str, known: Choices) -> tuple[Found, bool] | None:
@@ -234,8 +232,11 @@ def _said(text: str, low: str, at: int, word: str, known: Choices) -> tuple[Foun
     marked = ":" in low[at:begin] or "】" in low[at:begin] or lead.endswith("final ")
     if reading.label:
         own, rest = known.texts[known.labels.index(reading.label)], text[end:]
-        after = known.restated(rest[: known.reach], reading.label)[1] if opened else rest
-        if doubted(rest) or doubted(after) or (opened and not goes_on(rest, own, loose=marked)):
+        said, after = known.restated(rest[: known.reach], reading.label) if opened else (None, rest)
+        after = after if said else rest
+        stop = _BREAK.search(text, end)
+        asked = bool(stop and stop[0] == "?")
+        if asked or doubted(after) or (opened and not goes_on(rest, own, loose=marked)):
             return None
     final = marked and word in ("answer", "ans", "答案") and bool(_FINAL.search(low[max(0, at - 40) : at]))
     return Found(at, end, reading, final), True

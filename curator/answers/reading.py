@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from curator.answers.bare import bare
-from curator.answers.choices import NOTHING, Choices, Reading, choices
+from curator.answers.choices import NOTHING, SEVERAL, Choices, Reading, choices
 from curator.answers.conclusions import REFUSAL, conclusion, verdicts
+from curator.answers.hearsay import doubted, goes_on, mentioned
 from curator.answers.prose import Found, settle, statement
 from curator.answers.text import left_open, plain, split_think, turns, was_closed
-from curator.answers.wording import SAYS
+from curator.answers.wording import AND, SAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,14 @@ _TAG_MENTION = re.compile(
 )
 _BOXED = re.compile(r"\\?boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}|\[\[([^\[\]\n]{1,80})\]\]")
 _JSON = re.compile(
-    r"[\"'](?:(?:final|correct|predicted|best|my|selected|chosen)[_ ]?)?(?:answer|choice|option|label|prediction|答案)"
-    r"(?:[_ ]?(?:choice|option|letter|label|text|key))?[\"']\s*:\s*"
+    r"[\"'](?P<kind>[A-Za-z]{1,16}[_ ]?)??(?:answer|choice|option|label|prediction|alternative|答案)"
+    r"(?:[_ ]?(?:choice|option|letter|label|text|key|\d))?[\"']\s*:\s*"
     r"(?:\"([^\"\n]{0,400})\"|'([^'\n]{0,400})'|\[([^\[\]]{0,400})\]|\{([^{}]{0,400})\}|([^\s,}\"'\[{][^,}\n]{0,80}))",
     re.I,
 )
+# Fields whose kind is none of these are about an answer and do not give it.
+_GIVEN = ("", "final", "correct", "predicted", "best", "my", "selected", "chosen", "the")
+_OTHER = ("second", "third", "alternative", "another", "backup", "other", "also")
 # Recent marked answers that are compared with one another; more than this is a machine gun, not an answer.
 _RECENT = 16
 
@@ -168,26 +172,42 @@ def _json(text: str, known: Choices, truncated: bool) -> Reading:
 def _values(text: str, pattern: re.Pattern[str], known: Choices) -> Reading:
     """Marked values (boxes, fields) that are about the options; a box around a side result is not."""
     found = []
+    given = False
     for m in list(pattern.finditer(text))[-_RECENT:]:
-        value = next(group for group in m.groups() if group is not None)
+        kind = (m.groupdict().get("kind") or "").strip(" _").lower()
+        kind = "alternative" if m[0][1:].lower().startswith("alternative") else kind
+        if kind and kind not in (*_GIVEN, *_OTHER):
+            continue
+        value = next(
+            group for i, group in enumerate(m.groups(), 1) if group is not None and i != m.re.groupindex.get("kind")
+        )
         reading = known.read(value.replace("\\n", "\n").strip(" \"'"), closed=True)
         if reading.why != "none":
             found.append(Found(m.start(), m.end(), reading))
-    return _marked(text, found, known)
+            given = given or kind in _GIVEN
+    return _marked(text, found, known) if given else NOTHING
 
 
 def _marked(text: str, found: list[Found], known: Choices) -> Reading:
     """One reading from marked answers; a later sentence that answers otherwise takes it back."""
     if not found:
         return NOTHING
+    found = [x for x in found if not mentioned(text[max(0, x.start - 90) : x.start])]
+    if not found:
+        return Reading(None, "unmatched")
     agreed = settle(text, found)
     if agreed.label is None:
         return Reading(None, "unmatched") if agreed.why == "none" else agreed
     rest = text[found[-1].end :]
-    after = (rest[rest.find(">") + 1 :] if rest.lstrip()[:2] == "</" else rest).lstrip(" \n,.;:。")
+    tail = rest[rest.find(">") + 1 :] if rest.lstrip()[:2] == "</" else rest
+    if doubted(tail) or not goes_on(tail, "", loose=True):
+        return Reading(None, "contradiction")
+    after = tail.lstrip(" \n,.;:。")
     if after and len(after) < 200:
         if hence := SAYS.match(after):
             after = after[hence.end() :]
+        if (more := AND.match(tail)) and more["letter"] in known.labels.replace(agreed.label, ""):
+            return SEVERAL
         other = known.letter(after)
         if other and other[0] != agreed.label and other[0] in known.labels and known.is_option(after, other[0]):
             return Reading(None, "contradiction")

@@ -34,6 +34,10 @@ _END_TOKEN = re.compile(
     r"<\|im_start\|>assistant|<\|start_header_id\|>assistant<\|end_header_id\|>|<start_of_turn>model"
 )
 _UNDERLINE = re.compile(r"~~+|_(?:(?<![^\W_]_)_*|_*(?![^\W_]))")
+# Struck out or hidden. "<s>" before a blank opens a text of some chat templates.
+_STRUCK = re.compile(
+    r"<!--(?:[^-]|-(?!->))*(?:-->|\Z)|~~[^~\n]*~~|<del>[^<]*</del>|<s>(?=\S)[^<\n]*</s>|[^\W_]\u0336", re.I
+)
 _LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}|>+)[ \t]*", re.M)
 
 
@@ -47,6 +51,8 @@ def plain(text: str) -> str:
             text = text.translate(_ONE_FOR_ONE)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "<!--" in text or "~~" in text or "<del>" in text or "<s>" in text or "\u0336" in text:
+        text = _STRUCK.sub("", text)
     if "\\" in text or "$" in text:
         text = _LATEX_NOISE.sub("", _LATEX_WRAP.sub(r"\1", text))
     if "<" in text and ">" in text:

@@ -37,7 +37,7 @@ OPENS_POLAR = re.compile(
 
 # A letter that opens a phrase: "B", "(B)", "B.", "option B:", "[B]", "选项B", "B项".
 LETTER = re.compile(
-    r"[\s\"'({\[<《「【:=>→⇒-]*(?:the\s+)?(?:(?:answer|option|choice|letter|item|statement)s?\s*"
+    r"[\s\"'({\[<《「【:=>→⇒-]*(?:the\s+)?(?:(?:answers?|option|choice|letter|item|statement)\s*"
     r"(?:is|choice|option|letter|:)?\s*|选项|选择|选|答案(?:是|为|选)?\s*:?\s*)?"
     r"[\s\"'({\[<「【:]*(?P<letter>[A-Za-z])(?P<close>[\s]*[)}\]>.:,;、。」》】=]|[\"'](?!\w)|\s*[-–—]\s|(?![A-Za-z0-9_À-ɏ'-]))",
     re.I,
@@ -123,9 +123,15 @@ BECAUSE = re.compile(
     r"instead|not|than|who|where|when|making|based|compared)\b|"
     r"(?:^|(?<=[.;,\n] ))(?:[Tt]he )?(?:[Ii]ncorrect|[Ww]rong|[Ff]alse)\b(?: \w+)?:|因为|由于|而不|而非|不是"
 )
+# After these words an answer is in doubt; a marked letter that follows them is another answer.
+WAIT = re.compile(
+    r"\b(?:wait|scratch that|oops|correction|on second thou?ghts?|let me correct|i was wrong|no,)\b|更正|纠正|等等|不对",
+    re.I,
+)
 ELSE = re.compile(r"\b(?:also|could|might|maybe|perhaps|possibly|alternatively|equally|either|or)\b|也")
 OR_ELSE = re.compile(
-    r"[\s)\].\"']*\bor\s+(?:whatever|something|anything|another|else|not|any|some|the other|one of)\b", re.I
+    r"[\s)\].,(\"']*\bor\s+(?:which\w*|the (?:key|correct|right)|whatever|something|anything|another|else|not|any|some|the other|one of)\b",
+    re.I,
 )
 PERHAPS = re.compile(r"\b(?:maybe|perhaps|possibly|alternatively)[\s,]*[(\[]?([A-Z])(?![A-Za-z0-9_']|\s[a-z])")
 # "B is also correct": a second answer, whatever the first was.
@@ -135,7 +141,7 @@ ALSO_RIGHT = re.compile(
 )
 ANY_LETTER = re.compile(r"(?<![A-Za-z0-9_À-ɏ'-])[(\[]?([A-Z])(?![A-Za-z0-9_À-ɏ']|-\w)")
 NEGATED = re.compile(
-    r"\s*(?:is|are|be|was|it's|it is)?\s*(?:definitely |certainly |clearly |probably |obviously )?"
+    r"\s*[!¬✗✘❌]|\s*(?:is|are|be|was|it's|it is)?\s*(?:definitely |certainly |clearly |probably |obviously )?"
     r"(?:not\b|n't\b|never\b|neither\b|nor\b|none of\b|anything but\b|no longer\b|unlikely\b|不是|不选|不为|"
     r"并非|非\b|除了|except\b|excluding\b|other than\b|wrong\b|incorrect\b)",
     re.I,
@@ -150,12 +156,13 @@ BEFORE_NOT = re.compile(
     r"不是|不属于|并非|排除|没有|而非|不选|不|无|非"
 )
 AFTER_NOT = re.compile(
-    r"[\s)\]}\"',]*(?:\([A-Z]\)\s*)?(?:[\w-]+\s+){0,2}?(?:(?:is|are|was|were|would be|would|can be|can|"
+    r"[\s)\]}\"',]*(?:\([A-Z]\)\s*)?(?:(?!(?:al)?though\b|but\b|while\b|whereas\b|because\b|since\b|as\b)[\w-]+\s+){0,2}?(?:(?:is|are|was|were|would be|would|can be|can|"
     r"could be|could|may be|may|has been|have been|seems|does|do|did|should|will|has|have)\s*"
     r"(?:\w+ly |also |therefore |thus |much |most |more |all |both |be )*"
     r"(?:(?:the |an? )(?:wrong|incorrect) (?:answer|option|choice)|not|n't|unlikely|less|incorrect|wrong|false|excluded|ruled|never|eliminated|inappropriate|"
-    r"contraindicated|unrelated|irrelevant|least)\b|(?:isn|aren|doesn|don|wasn|can|won|couldn|wouldn)'?t\b|"
-    r"cannot\b|不|错误|错)"
+    r"contraindicated|unrelated|irrelevant|least|improbable|doubtful|dismissed|discarded|rejected)\b|(?:isn|aren|doesn|don|wasn|can|won|couldn|wouldn)'?t\b|"
+    r"cannot\b|(?:选?项)?(?:显然|明显|肯定|当然|其实|似乎|可能|可以?|应该?|应当|是|就|也|都|均|并){0,3}(?:不(?!过)|错|排除|无关)|"
+    r"(?:也许|或许|可能|大概)(?:是|为)?(?:对|正确))"
 )
 # Questions that ask for the exception: "the statement that is not true is X", "all are true except X".
 SINGLED_OUT = re.compile(
