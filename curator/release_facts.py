@@ -49,6 +49,8 @@ class Checked(TypedDict):
     rows: int
     images: int
     revision: NotRequired[str]
+    limit: NotRequired[int | None]
+    """Only so many of its first rows were read."""
 
 
 class Found(TypedDict):
@@ -160,6 +162,16 @@ def read_manifest(directory: Path) -> Written:
     if version > SCHEMA_VERSION:
         raise UsageError(f"{directory} has schema {version}, this curator reads up to {SCHEMA_VERSION}: update it.")
     return manifest
+
+
+def is_whole(directory: Path) -> bool:
+    """Whether a release has all files of its manifest, by name and size; `publish.verify` reads them."""
+    try:
+        files = read_manifest(directory)["files"]
+    except UsageError:
+        return False
+    places = ((directory / name, facts["size"]) for name, facts in files.items())
+    return all(path.is_file() and path.stat().st_size == size for path, size in places)
 
 
 def file_facts(path: Path) -> FileFacts:

@@ -14,6 +14,7 @@ from curator.builds import Build, Outcome, verdict_frame, versions
 from curator.errors import UsageError
 from curator.recipe import Recipe
 from curator.records import Record, Verdict, evidence_json, to_table
+from curator.release_facts import is_whole
 from curator.workspace import data_home
 
 if TYPE_CHECKING:
@@ -258,16 +259,29 @@ def decontaminate(build: Build) -> Outcome:
         return _fingerprint_benchmarks(build, rows, hashes)
     references = _fingerprints(build)
     checked = {reference.name for reference in references}
+    opened = {one.source.name: one for one in build.sources}
+    partly: dict[str, int] = {}
     held_out = build.workspace.read_stage("ingest", "held_out")
     for (source, split), part in held_out.group_by("source", "source_split", maintain_order=True):
         references.append(fingerprint(f"{source}:{split}", _with_hashes(part, index), hashes))
-        if split.startswith("test"):
+        limit = opened[source].limit_of(split)
+        if limit is not None:
+            partly[f"{source}:{split}"] = limit
+        elif split.startswith("test"):
             checked.add(str(source))
     leakage = check(rows, hashes, references)
     wanted = build.recipe.decontaminate.benchmarks
-    note = f"checked {len(checked & set(wanted))} of {len(wanted)} benchmarks" if wanted else ""
+    note = "  ".join(
+        [
+            *([f"checked {len(checked & set(wanted))} of {len(wanted)} benchmarks"] if wanted else []),
+            *(f"{name}: its first {progress.counted(limit, 'row')} only" for name, limit in partly.items()),
+        ]
+    )
     facts = {
-        "checked": [{"name": r.name, "rows": r.rows, "images": r.images, "revision": r.revision} for r in references],
+        "checked": [
+            {"name": r.name, "rows": r.rows, "images": r.images, "revision": r.revision, "limit": partly.get(r.name)}
+            for r in references
+        ],
         "missing": sorted(set(wanted) - checked),
     }
     return Outcome(verdict_frame(rows, leakage.verdicts), {"report": leakage.report}, note=note, facts=facts)
@@ -472,5 +486,5 @@ def is_intact(build: Build, stage: str) -> bool:
     if stage == "images":
         return build.workspace.blobs.is_file() and build.workspace.has_table("images", "index")
     if stage == "write":
-        return (build.workspace.release / "manifest.json").is_file()
+        return is_whole(build.workspace.release)
     return True

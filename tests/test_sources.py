@@ -16,6 +16,7 @@ from curator.errors import SourceError, UsageError
 from curator.licenses import LICENSES, may_share
 from curator.recipe import BENCHMARKS, SourceChoice, load_recipe, recipe_dir
 from curator.records import Record, Verdict
+from curator.sources import columns
 from curator.sources.files import LocalTree
 from source_rows import SHAPES, changed, write
 
@@ -348,3 +349,75 @@ def test_the_example_of_the_page_is_a_source(tmp_path: Path) -> None:
     record, verdict = opened.records("train")
     assert (record.id, record.notes) == ("my-set:train:7", ["trimmed-blanks"])  # type: ignore[union-attr]
     assert (verdict.id, verdict.reason) == ("my-set:train:8", "missing-field")  # type: ignore[union-attr]
+
+
+def test_the_page_says_which_files_a_local_copy_has_and_which_columns_a_folder() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "sources.md").read_text("utf-8")
+    for source in sources.all_sources():
+        assert f"| `{source.name}` | {'<br>'.join(sources.expected_files(source)) or 'see below'} |" in page
+    for what, names in columns.USUAL.items():
+        assert f"| {what} | {', '.join(f'`{name}`' for name in names)} |" in page
+
+
+@pytest.mark.parametrize("name", [*sources.names(), "hub:ORG/NAME"])
+def test_a_source_tells_of_itself(name: str) -> None:
+    told = sources.explain(name)
+    assert told.startswith(f"name             {name}\n") and "\n\n" in told
+    assert told.rstrip().endswith(("}", "]", '"', "'", "says another.", "ct angiography")), told[-80:]
+
+
+def mine(path: Path, **options: object) -> sources.Opened:
+    return sources.open_source(SourceChoice(name="folder", data_dir=str(path), **options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        ("q,a\nWhich?,A\n", "train.csv has no column for the question: it has 'q', 'a', expected one of question, "),
+        (
+            "question,note\nWhich?,A\n",
+            "train.csv has no column for the answer: it has 'question', 'note', expected one of",
+        ),
+    ],
+)
+def test_a_file_without_a_question_or_an_answer_is_one_line(tmp_path: Path, content: str, says: str) -> None:
+    (tmp_path / "train.csv").write_text(content)
+    with pytest.raises(SourceError) as told:
+        list(mine(tmp_path).records("train"))
+    assert says in str(told.value) and "columns: {" in str(told.value) and "\n" not in str(told.value)
+
+
+def test_a_column_that_the_recipe_names_need_not_be_a_usual_one(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("q,A,B,k\nWhich?,one,two,B\n")
+    mapped = {"question": "q", "answer_label": "k", "options": ["A", "B"]}
+    (record,) = mine(tmp_path, columns=mapped).records("train")
+    assert isinstance(record, Record) and (record.question, record.answer) == ("Which?", "two")
+    with pytest.raises(SourceError, match="no column 'Q'; it has .*check `columns` in the recipe"):
+        list(mine(tmp_path, columns={**mapped, "question": "Q"}).records("train"))
+
+
+@pytest.mark.parametrize(
+    "name, content, place",
+    [
+        ("train.csv", 'question,answer\n"two\nlines",yes\nWhich?,\n', {"line": 4}),
+        ("train.tsv", "question\tanswer\nWhich?\t\n", {"line": 2}),
+        ("train.jsonl", '{"question": "a", "answer": "yes"}\n\n{"question": "b", "answer": ""}\n', {"line": 3}),
+        ("train.json", '[{"question": "a", "answer": "yes"}, {"question": "b", "answer": ""}]', {"row": 2}),
+    ],
+)
+def test_a_dropped_row_says_where_it_stands(tmp_path: Path, name: str, content: str, place: dict[str, int]) -> None:
+    (tmp_path / name).write_text(content)
+    (bad,) = [item for item in mine(tmp_path).records("train") if isinstance(item, Verdict)]
+    assert json.loads(bad.evidence) == {"file": name, **place} and bad.reason == "no-answer"
+
+
+def test_a_limit_is_about_what_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split in ("train", "test"):
+        rows = "".join(f'{{"question": "{split} {i}?", "answer": "yes"}}\n' for i in range(50))
+        (tmp_path / f"{split}.jsonl").write_text(rows)
+    opened = mine(tmp_path, limit=5)
+    assert [len(list(opened.records(split))) for split in ("train", "test")] == [5, 50]
+    assert (opened.limit_of("train"), opened.limit_of("test")) == (5, None)
+    monkeypatch.setattr("curator.sources.opened.CHEAP_BYTES", 100)
+    assert opened.limit_of("test") == 5 and len(list(opened.records("test"))) == 5
+    assert len(list(mine(tmp_path, limit=5, splits=["test"]).records("test"))) == 5

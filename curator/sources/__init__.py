@@ -31,6 +31,8 @@ __all__ = [
     "Record",
     "Source",
     "all_sources",
+    "expected_files",
+    "explain",
     "get",
     "local_path",
     "matches",
@@ -111,8 +113,10 @@ def open_source(choice: SourceChoice, *, offline: bool = False) -> Opened:
     return Opened(source, choice, HubTree(source.repo, choice.revision or source.revision, offline=offline))
 
 
-def table() -> list[dict[str, Any]]:
-    """The facts of every source, for `curator sources`."""
+def table(name: str | None = None) -> list[dict[str, Any]]:
+    """The facts of every source, or of one, for `curator sources`."""
+    if name is not None:
+        return [_facts(get(name))]
     anything = Source(
         name="hub:ORG/NAME",
         title="any data set of the Hub, columns mapped in a recipe",
@@ -121,6 +125,43 @@ def table() -> list[dict[str, Any]]:
         modality="image+text",
     )
     return [_facts(source) for source in [*all_sources(), anything]]
+
+
+def explain(name: str) -> str:
+    """One source for a reader: its facts, the files that `--data-dir` wants, and what its adapter says of it.
+
+    Raises:
+        UsageError: no such source.
+    """
+    source = get(name)
+    facts = [(key, value) for key, value in _facts(source).items() if value not in ("", "-")]
+    facts += [("note", source.note)] if source.note else []
+    facts += [(f"option {key}", ", ".join(values) or "text") for key, values in source.options.items()]
+    facts += [("--data-dir", line) for line in expected_files(source)]
+    bundled = sys.modules.get(f"{__name__}.{name.partition(':')[0].replace('-', '_')}")
+    mapping = next((layout.map for layout in source.layouts if layout.map), None)
+    about = (getattr(bundled or sys.modules.get(getattr(mapping, "__module__", "")), "__doc__", "") or "").strip()
+    return "\n".join([*(f"{key:<17}{value}" for key, value in facts), "", about])
+
+
+def expected_files(source: Source) -> list[str]:
+    """The files of each of a source's layouts, in words: 'train: train.json; pictures: imgs/ or imgs.zip'.
+
+    Where the splits' files differ in the split's name only, SPLIT stands for it.
+    """
+    lines = []
+    for layout in source.layouts:
+        alike: dict[str, dict[str, str]] = {}
+        for split, patterns in layout.files.items():
+            text = " or ".join((patterns,) if isinstance(patterns, str) else patterns).replace("|", ", ")
+            alike.setdefault(text.replace(split, "SPLIT"), {})[split] = text
+        parts = [
+            f"{', '.join(texts)}: {pattern if len(texts) > 1 else next(iter(texts.values()))}"
+            for pattern, texts in alike.items()
+        ]
+        pictures = [" or ".join(filter(None, pair)) for pair in layout.images.items()]
+        lines.append("; ".join([*parts, *([f"pictures: {', '.join(pictures)}"] if pictures else [])]))
+    return lines
 
 
 def _facts(source: Source) -> dict[str, Any]:

@@ -91,6 +91,14 @@ def _opened(source: Source, choice: SourceChoice, tree: Tree, config: str, licen
                 c for given in choice.columns.values() for c in ([given] if isinstance(given, str) else given)
             )
         ),
+        needs={
+            what: names
+            for what, names in {
+                "question": USUAL["question"],
+                "answer": (*USUAL["answer"], *USUAL["answer_label"]),
+            }.items()
+            if not {what, f"{what}_label"} & set(choice.columns)
+        },
         map=lambda raw: mapped(raw, choice.columns, choice.options.get("language", "en")),
     )
     source.layouts = [layout]

@@ -31,6 +31,17 @@ if TYPE_CHECKING:
 Unroll = Callable[[Any, str], Iterable[dict[str, Any]]]
 """(parsed JSON, file name) -> raw rows, for JSON that is not a list of rows."""
 
+
+class Row(dict[str, Any]):
+    """A row of a text file that knows its line."""
+
+    __slots__ = ("line",)
+
+    def __init__(self, fields: Any, line: int) -> None:
+        super().__init__(fields)
+        self.line = line
+
+
 MAX_JSON = 2 << 30  # a JSON document is parsed whole: beyond 2 GB that is no question file
 
 
@@ -211,7 +222,7 @@ def _read_csv(tree: Tree, path: str, header: tuple[str, ...], delimiter: str) ->
                 if optional:
                     names = [n.rstrip("?") for n in (required if len(cells) == len(required) else header)]
                 if len(cells) == len(names):
-                    yield dict(zip(names, cells, strict=True))
+                    yield Row(zip(names, cells, strict=True), reader.line_num)
                 elif cells:
                     yield BadRow("ragged-row", cells=len(cells), columns=len(names), line=reader.line_num)
         except csv.Error as error:
@@ -237,7 +248,7 @@ def _read_jsonl(tree: Tree, path: str) -> Iterator[dict[str, Any] | BadRow]:
                     continue
                 if isinstance(row, dict):
                     readable = True
-                    yield row
+                    yield Row(row, number)
                 else:
                     yield BadRow("wrong-type", line=number, expected="object", found=type(row).__name__)
         except UnicodeDecodeError as error:

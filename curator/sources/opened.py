@@ -7,7 +7,7 @@ import hashlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,15 @@ from curator.errors import SourceError, UsageError, unknown
 from curator.recipe import SourceChoice
 from curator.records import BadRow, Record, Verdict, evidence_json
 from curator.sources.archives import Archive
-from curator.sources.files import Tree, glob, read_bytes, read_parquet_images, read_rows, where
+from curator.sources.files import Row, Tree, glob, read_bytes, read_parquet_images, read_rows, where
 from curator.sources.source import Layout, Raw, Source
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
 SHOWN = 12  # column names in an error message
+CHEAP_ROWS, CHEAP_BYTES = 10_000, 250e6
+"""A held-out split of at most so many documented rows and bytes is read whole whatever the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,17 @@ class Opened:
         names = self.splits if self._held_out is None else self._held_out
         return [split for split in names if split in self.splits and split not in building and split not in self._train]
 
+    def limit_of(self, split: str) -> int | None:
+        """How many rows of a split are read; None: all.
+
+        The recipe's limit is about what is built. What that is checked against is read whole where it is cheap: a leak into
+        the rest of a held-out split would not be seen.
+        """
+        if self.choice.limit is None or split in (self._building() or [split]):
+            return self.choice.limit
+        whole = self._estimate([split], lambda _: None)
+        return None if whole.rows <= CHEAP_ROWS and whole.disk_bytes <= CHEAP_BYTES else self.choice.limit
+
     def files(self, split: str) -> list[str]:
         """The question files of a split."""
         return glob(self.tree, self._layout(split).files[split])
@@ -108,7 +121,7 @@ class Opened:
     # -- rows ----------------------------------------------------------------------------------------------------------
 
     def records(self, split: str) -> Iterator[Record | Verdict]:
-        """Every raw row of the split, up to the recipe's limit, as one record or one verdict, in file order.
+        """Every raw row of the split, up to `limit_of`, as one record or one verdict, in file order.
 
         `where` of the recipe applies to the splits being built only: what they are checked against is whole.
 
@@ -121,9 +134,10 @@ class Opened:
         taken: Counter[str] = Counter()
         repeated: set[str] = set()
         rng = _generator(self.choice.options.get("shuffle"))
+        limit = self.limit_of(split)
         count = 0
         for raw, problem in self._raw_rows(layout, split):
-            if self.choice.limit is not None and count >= self.choice.limit:
+            if limit is not None and count >= limit:
                 break
             count += 1
             raw.rng = rng
@@ -142,7 +156,8 @@ class Opened:
                 else:
                     yield record
             except BadRow as bad:
-                yield _verdict(self._name(split, _native_id(layout, raw), taken), bad.reason, bad.evidence)
+                evidence = evidence_json({**raw.place, **json.loads(bad.evidence or "{}")})
+                yield _verdict(self._name(split, _native_id(layout, raw), taken), bad.reason, evidence)
         if not count:
             raise SourceError(
                 f"{self.source.name}: no rows in split {split} of {self.tree.where}: the files are empty."
@@ -179,16 +194,17 @@ class Opened:
     def _raw_rows(self, layout: Layout, split: str) -> Iterator[tuple[Raw, BadRow | None]]:
         renamed = {old: names[0] for names in (c.split("|") for c in layout.columns) for old in names[1:]}
         for path in glob(self.tree, layout.files[split]):
-            if self.choice.limit is None:
+            if self.limit_of(split) is None:
                 self.tree.prefer_whole(path.partition("!")[0], self.tree.sizes().get(path, 0))
             checked = False
             early: list[tuple[Raw, BadRow | None]] = []
             rows = read_rows(self.tree, path, header=layout.header, delimiter=layout.delimiter, unroll=layout.unroll)
-            for row in rows:
+            for number, row in enumerate(rows, 1):
                 bad = row if isinstance(row, BadRow) else None
                 fields = {} if isinstance(row, BadRow) else {renamed.get(k, k): v for k, v in row.items()}
                 raw = Raw(fields or {"line": bad.evidence if bad else ""})
                 raw.split, raw.file, raw.tree = split, path, self.tree
+                raw.place = {"file": path, **({"line": row.line} if isinstance(row, Row) else {"row": number})}
                 if bad is None and layout.belongs and not layout.belongs(raw):
                     continue
                 if checked:
@@ -196,7 +212,7 @@ class Opened:
                     continue
                 # a JSON row may lack a key that its neighbours have: judge the columns by several rows
                 early.append((raw, bad))
-                if len(early) == 32 or _missing(layout, early) == []:
+                if len(early) == 32 or not (_missing(layout, early) or _lacking(layout, early)):
                     self._require(layout, path, early)
                     checked = True
                     yield from early
@@ -207,14 +223,24 @@ class Opened:
     def _require(self, layout: Layout, path: str, rows: list[tuple[Raw, BadRow | None]]) -> None:
         if all(bad is not None for _, bad in rows):
             return
-        missing = _missing(layout, rows)
+        missing, lacking = _missing(layout, rows), _lacking(layout, rows)
+        if not missing and not lacking:
+            return
+        found = list(dict.fromkeys(key for raw, bad in rows if bad is None for key in raw))
+        shown = ", ".join(map(repr, found[:SHOWN])) + (" …" if len(found) > SHOWN else "")
         if missing:
-            found = list(dict.fromkeys(key for raw, bad in rows if bad is None for key in raw))
-            shown = ", ".join(map(repr, found[:SHOWN])) + (" …" if len(found) > SHOWN else "")
-            raise SourceError(
-                f"{where(self.tree, path)} has no column {' and no column '.join(map(repr, missing))}; it has {shown}: "
-                f"{self.source.name} may have changed, pin a revision or map its columns with hub:."
+            hint = (
+                "check `columns` in the recipe."
+                if self.choice.columns
+                else f"{self.source.name} may have changed, pin a revision or map its columns with hub:."
             )
+            raise SourceError(
+                f"{where(self.tree, path)} has no column {' and no column '.join(map(repr, missing))}; it has {shown}: {hint}"
+            )
+        raise SourceError(
+            f"{where(self.tree, path)} has no column for the {lacking[0]}: it has {shown}, expected one of "
+            f"{', '.join(layout.needs[lacking[0]])}; rename it, or say `columns: {{{lacking[0]}: NAME}}` in a recipe."
+        )
 
     # -- images --------------------------------------------------------------------------------------------------------
 
@@ -288,11 +314,14 @@ class Opened:
 
     def estimate(self, splits: Iterable[str] | None = None) -> Estimate:
         """Rows, download and disk of reading these splits, from file sizes and documented counts; reads no rows."""
-        limit, sizes = self.choice.limit, self.tree.sizes()
+        return self._estimate(splits or self.build_splits(), self.limit_of)
+
+    def _estimate(self, splits: Iterable[str], limit_of: Callable[[str], int | None]) -> Estimate:
+        sizes = self.tree.sizes()
         rows = 0
         shares: dict[str, float] = {}
-        for split in dict.fromkeys(splits or self.build_splits()):
-            layout = self._layout(split)
+        for split in dict.fromkeys(splits):
+            layout, limit = self._layout(split), limit_of(split)
             documented = self.source.rows.get(split, 0)
             count = min(limit or documented, documented or limit or 0)
             rows += count
@@ -371,6 +400,11 @@ def _by_column(layout: Layout, raw: Raw) -> str:
 def _missing(layout: Layout, rows: list[tuple[Raw, BadRow | None]]) -> list[str]:
     have = {key for raw, bad in rows if bad is None for key in raw}
     return [column for column in (c.split("|")[0] for c in layout.columns) if column not in have]
+
+
+def _lacking(layout: Layout, rows: list[tuple[Raw, BadRow | None]]) -> list[str]:
+    have = {key for raw, bad in rows if bad is None for key in raw}
+    return [what for what, names in layout.needs.items() if have.isdisjoint(names)]
 
 
 def _matching(source: Source, tree: Tree) -> list[Layout]:

@@ -64,6 +64,8 @@ class Raw(dict[str, Any]):
     def __init__(self, fields: Mapping[str, Any]) -> None:
         super().__init__(fields)
         self.notes: list[str] = []
+        self.place: dict[str, Any] = {}
+        """The file and, from 1, the line there (of JSON and Parquet: the row)."""
 
     def text(self, column: str, default: str | None = None) -> str:
         """A field as text without outer blanks (NBSP and hair spaces too); numbers become text, with a note.
@@ -111,6 +113,8 @@ class Layout:
     """The column that identifies a row, or several as `exam+qid`; without one the id is a hash of the row's content."""
     images: dict[str, str] = field(default_factory=dict)
     """Folder prefix -> archive that holds it, e.g. {"images/": "images.zip"}; read from whichever is there."""
+    needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What a row must have -> the columns it may be in, for files whose columns are found by their usual names."""
     header: tuple[str, ...] = ()
     """Column names of CSV files that have no header line; `category?` may be missing from a file."""
     delimiter: str = ""
