@@ -9,6 +9,7 @@
     ├── EngineError              2   a solver or teacher that cannot be loaded or stopped answering
     ├── WorkspaceError           1   a build's folder is locked, unwritable, full or of another schema
     ├── VerificationError        1   a release whose bytes, counts or promises do not hold
+    ├── NotChecked               2   a release that holds, as far as it could be checked
     ├── PublishError             2   the Hub refused a push or lost it: nothing half-published
     └── Interrupted            130   Ctrl-C, with the state saved
 
@@ -66,6 +67,12 @@ class WorkspaceError(CuratorError):
 
 class VerificationError(CuratorError):
     """A release whose bytes, counts or promises do not hold."""
+
+
+class NotChecked(CuratorError):
+    """A release that holds as far as it could be checked, and something could not."""
+
+    exit_code = 2
 
 
 class PublishError(CuratorError):

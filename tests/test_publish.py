@@ -144,6 +144,21 @@ def test_a_dry_run_needs_no_token_and_changes_nothing(
     assert push(server, first, token="", dry_run=True, repo=None).repo == "YOUR-NAME/test"
 
 
+def test_a_dry_run_says_what_it_asks_and_plans_without_a_network_too(
+    first: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("curator.publish.client.WAITS", ())
+    nowhere = "http://127.0.0.1:9"
+    planned = hub.push(first, "org/set", dry_run=True, endpoint=nowhere, token="")
+    assert (planned.version, planned.changed) == ("1.0.0", False) and "README.md" in planned.plan.add
+    said = capsys.readouterr().err.splitlines()
+    assert f"  asking {nowhere} which files and tags org/set has now; nothing is sent" in said
+    assert any(line.endswith(": planned as for a new data set") for line in said)
+    assert hub.push(first, None, dry_run=True, endpoint=nowhere, token="").repo == "YOUR-NAME/test"
+    with pytest.raises(NetworkError):
+        hub.push(first, "org/set", endpoint=nowhere, token="hf_x")
+
+
 def test_saying_no_publishes_nothing(server: HubServer, first: Path) -> None:
     asked: list[str] = []
     with pytest.raises(UsageError, match="nothing was published"):

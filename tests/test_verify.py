@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curator.errors import VerificationError
+from curator.errors import NotChecked, VerificationError
 from curator.publish.tree import open_release
 from curator.publish.verify import Report, check_loads, verify
 from curator.release_facts import file_facts
@@ -148,5 +148,10 @@ def test_a_group_that_our_split_cuts_is_a_problem_and_one_that_the_source_cut_a_
 
 def test_leakage_must_have_been_checked(world: World, tmp_path: Path) -> None:
     unchecked = facts(leakage={"checked": [], "missing": ["slake"], "found": []})
-    assert "leakage was not checked" in check(world.write(tmp_path / "a", manifest=unchecked)).text()
+    never = check(world.write(tmp_path / "a", manifest=unchecked))
+    assert never.ok and "?? leakage was not checked against anything" in never.text()
+    never.raise_problems()
+    with pytest.raises(NotChecked, match="as its manifest says, but leakage was not checked") as told:
+        never.raise_unchecked()
+    assert told.value.exit_code == 2 != VerificationError.exit_code
     assert check(world.write(tmp_path / "b", manifest={**unchecked, "evaluation": True})).ok

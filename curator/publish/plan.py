@@ -85,10 +85,7 @@ def make_plan(hub: Hub, tree: Tree, version: str | None, private: bool) -> Plan:
     commit = hub.head()
     asked = _version(version) if version is not None else None
     if commit is None:
-        plan = Plan(hub.repo, asked or "1.0.0", None, lines=_first(tree.manifest))
-        plan.staged = stage(tree, hub.repo, plan.version, [_entry(plan.version, plan.lines)])
-        plan.add = dict(plan.staged)
-        return plan
+        return first_plan(hub.repo, tree, version)
     if private and not hub.ask(lambda: hub.api.dataset_info(hub.repo)).private:
         raise UsageError(
             f"{hub.repo} is public: choose another name for a private set, or make it private on the Hub first."
@@ -114,6 +111,14 @@ def make_plan(hub: Hub, tree: Tree, version: str | None, private: bool) -> Plan:
         raise UsageError(f"v{chosen} of {hub.repo} exists and tags never move: say --version {free} or later.")
     staged = stage(tree, hub.repo, chosen, [_entry(chosen, lines), *history])
     return _compare(Plan(hub.repo, chosen, commit, lines=lines, staged=staged), files, head)
+
+
+def first_plan(repo: str, tree: Tree, version: str | None) -> Plan:
+    """The plan for a data set that is not there yet: every file is added."""
+    plan = Plan(repo, _version(version) if version is not None else "1.0.0", None, lines=_first(tree.manifest))
+    plan.staged = stage(tree, repo, plan.version, [_entry(plan.version, plan.lines)])
+    plan.add = dict(plan.staged)
+    return plan
 
 
 def _same_again(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from curator import progress
-from curator.errors import VerificationError
+from curator.errors import NotChecked, VerificationError
 from curator.progress import counted
 from curator.records import COLUMNS, LABELS, release_schema
 from curator.release_facts import configs, file_facts
@@ -33,13 +33,14 @@ OWN = ("data/", "tables/")
 
 @dataclass
 class Report:
-    """What was checked, what is wrong (`problems`), and what a reader should know (`notes`)."""
+    """What was checked, what is wrong (`problems`), what nobody could check, and what a reader should know (`notes`)."""
 
     name: str
     files: int = 0
     rows: int = 0
     images: int = 0
     problems: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -51,7 +52,8 @@ class Report:
         sizes = ((self.files, "file"), (self.rows, "row"), (self.images, "image"))
         head = f"{self.name}: {', '.join(counted(number, thing) for number, thing in sizes)}"
         verdict = "all as its manifest says" if self.ok else counted(len(self.problems), "problem")
-        return "\n".join([f"{head}: {verdict}", *(f"  !! {p}" for p in self.problems), *(f"  {n}" for n in self.notes)])
+        marked = [(" !!", self.problems), (" ??", self.unchecked), ("", self.notes)]
+        return "\n".join([f"{head}: {verdict}", *(f" {mark} {line}" for mark, lines in marked for line in lines)])
 
     def raise_problems(self) -> None:
         """Raise what is wrong.
@@ -62,6 +64,15 @@ class Report:
         if self.problems:
             more = f" (and {counted(len(self.problems) - 1, 'more problem')})" if len(self.problems) > 1 else ""
             raise VerificationError(f"{self.name}: {self.problems[0]}{more}")
+
+    def raise_unchecked(self) -> None:
+        """Raise what could not be checked.
+
+        Raises:
+            NotChecked: all that was checked holds.
+        """
+        if self.unchecked:
+            raise NotChecked(f"{self.name} is as its manifest says, but {'; '.join(self.unchecked)}.")
 
 
 def verify(tree: Tree) -> Report:
@@ -217,7 +228,9 @@ def _check_promises(tree: Tree, report: Report) -> None:
     if tree.manifest.get("evaluation"):
         return
     if not leakage["checked"]:
-        report.problems.append("leakage was not checked against anything")
+        report.unchecked.append(
+            "leakage was not checked against anything: build its benchmarks first (`curator build medvlthinker-eval`)"
+        )
     elif leakage["missing"]:
         report.notes.append(f"leakage was not checked against {', '.join(leakage['missing'])}")
 
