@@ -32,8 +32,10 @@ _AT_ONCE = 200  # questions, so that long answers of many are never in memory to
 def store_of(workspace: Workspace) -> Path:
     """The rollout store that a build's last run used."""
     note = workspace.path / "run.json"
-    said = json.loads(note.read_text("utf-8")).get("store") if note.is_file() else None
-    return Path(said) if said else default_store()
+    try:
+        return Path(json.loads(note.read_text("utf-8"))["store"])
+    except (OSError, ValueError, KeyError, TypeError):  # not written yet, or damaged: it says nothing
+        return default_store()
 
 
 def samples(workspace: Workspace, rows: pl.DataFrame) -> dict[str, list[dict[str, str]]]:

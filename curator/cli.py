@@ -39,7 +39,7 @@ def build(
     split: Annotated[
         str | None, typer.Option(help="Build these splits (commas) instead of the training split.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Read at most N rows of each split.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Build at most N rows of each split.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="A local copy of the source, instead of the Hub.")] = None,
     solver: Annotated[str | None, typer.Option(help="Model that answers: a Hub id, a folder, or phantom.")] = None,
     engine: Engine = None,
@@ -132,7 +132,7 @@ def push(
         str, typer.Option(help="Rows to publish: any, redistributable or commercial.")
     ] = "redistributable",
     unchecked: Annotated[bool, typer.Option("--unchecked", help="Publish although leakage was not checked.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; needs no token.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; asks the Hub, needs no token.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Publish a build's release to the Hub: one commit, verified, with a tag that never moves."""
@@ -146,11 +146,17 @@ def push(
 
 
 @app.command()
-def sources(as_json: Json = False) -> None:
-    """List the sources: size, modality, licence, and what may be redistributed."""
-    from curator.sources import table
+def sources(
+    name: Annotated[str | None, typer.Argument(help="Tell of one: its facts, its rows, the files it wants.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the sources: size, modality, licence, and what may be redistributed; or tell of one."""
+    from curator.sources import explain, table
 
-    rows = table()
+    if name is not None and not as_json:
+        print(explain(name))
+        return
+    rows = table(name)
     if as_json:
         terminal.print_json(rows)
     else:
@@ -224,8 +230,7 @@ def doctor(as_json: Json = False) -> None:
         terminal.print_json(examine.as_json(findings))
         return
     for finding in findings:
-        advice = f"  → {finding.advice}" if finding.advice else ""
-        print(f"{'ok' if finding.ok else '!!'}  {finding.what:<16}{finding.found}{advice}")
+        print(finding)
 
 
 @app.command()
@@ -294,7 +299,10 @@ def diff(
 
 @app.command()
 def verify(release: Annotated[str | None, typer.Argument(help="A build's folder, or ORG/NAME@v1.0.0.")] = None) -> None:
-    """Check a release: checksums, schema, counts, groups, leakage, images. The exit code says it."""
+    """Check a release: checksums, schema, counts, groups, leakage, images.
+
+    Exit code 0: all holds. 1: it differs from its manifest. 2: it could not be checked, or not for leaks.
+    """
     from curator.publish.tree import open_release
     from curator.publish.verify import verify as verify_release
 
@@ -302,6 +310,7 @@ def verify(release: Annotated[str | None, typer.Argument(help="A build's folder,
         found = verify_release(tree)
     print(found.text())
     found.raise_problems()
+    found.raise_unchecked()
 
 
 @app.command()

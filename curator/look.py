@@ -1,12 +1,13 @@
 """Looking at a build: its rows as a person reads them, and one row's whole life.
 
 curator show builds/phantom --difficulty hard
-curator explain builds/phantom phantom:train:17
+curator explain phantom:train:00017 builds/phantom
 """
 
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from curator.builds import ORDER
 from curator.errors import UsageError, unknown
 from curator.records import LABELS
-from curator.workspace import Workspace, atomic
+from curator.workspace import Workspace, atomic, damaged
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,13 +27,50 @@ def plain(text: str) -> str:
     return "".join(" " if unicodedata.category(c) in ("Cc", "Cf") and c != "\n" else c for c in text)
 
 
+FACTS = {
+    "benchmark": "leaks into", "of": "its row there", "kept": "kept instead", "jaccard": "Jaccard similarity",
+    "same_options": "with the same options", "same_image": "about the same image", "image": "image",
+    "image_there": "the image there", "bits": "bits of 256 that differ", "correlation": "correlation of details",
+    "runs": "shared runs of 13 words",
+}  # fmt: skip
+"""What a piece of evidence is called where people read it, in this order; others go by their own names, after these."""
+
+
+def told(evidence: str) -> list[str]:
+    """The evidence of a verdict, one fact a line: 'leaks into: phantom:test'. Hashes are shortened to 12 digits."""
+    if not evidence:
+        return []
+    facts = json.loads(evidence)
+    names = [name for name in FACTS if name in facts] + [name for name in facts if name not in FACTS]
+    return [plain(f"{FACTS.get(name, name.replace('_', ' '))}: {_brief(facts[name])}") for name in names]
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "nothing"}[value]
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_brief(inside)}" for name, inside in value.items())
+    if isinstance(value, list):
+        return " | ".join(_brief(inside) for inside in value)
+    return f"{value[:12]}…" if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else str(value)
+
+
 def finished(workspace: Workspace) -> list[str]:
-    """The stages that have finished, in order."""
+    """The stages that have finished, in order; those of an earlier recipe, which this one has yet to reach, are not.
+
+    Raises:
+        WorkspaceError: a stage's file is there and cannot be read.
+    """
     done: list[str] = []
+    after = ""
     for name in ORDER:
-        if workspace.facts(name) is None:
+        facts = workspace.facts(name)
+        if facts is None and workspace.stage_path(name).is_file():
+            raise damaged(workspace.stage_path(name))
+        if facts is None or facts.get("after", after) != after:
             break
         done.append(name)
+        after = facts["key"]
     return done
 
 
@@ -117,8 +155,8 @@ def describe(row: dict[str, Any]) -> Iterator[str]:
     if row.get("flags"):
         yield plain(f"  flags: {', '.join(row['flags'])}")
     if row.get("dropped_at"):
-        because = f"  {row['because']}" if row.get("because") else ""
-        yield plain(f"  dropped at {row['dropped_at']}: {row['dropped_for']}{because}")
+        yield plain(f"  dropped at {row['dropped_at']}: {row['dropped_for']}")
+        yield from (f"    {fact}" for fact in told(row.get("because") or ""))
 
 
 def explain(workspace: Workspace, id: str) -> Iterator[str]:
@@ -134,14 +172,15 @@ def explain(workspace: Workspace, id: str) -> Iterator[str]:
     rows = life(workspace)
     mine = rows.filter(pl.col("id") == id)
     if mine.is_empty():
-        raise unknown("row", id, rows["id"].to_list(), "`curator show` lists rows with their ids.")
-    yield from describe(mine.row(0, named=True))
+        raise _no_row(id, rows["id"])
+    yield from describe({**mine.row(0, named=True), "dropped_at": None})
     yield ""
     partners: list[str] = []
     for stage, keep, reason, evidence in (
         verdicts(workspace).filter(pl.col("id") == id).select("stage", "keep", "reason", "evidence").iter_rows()
     ):
-        yield plain(f"  {stage:<14}{'kept' if keep else 'dropped':<9}{reason}  {evidence}".rstrip())
+        yield plain(f"  {stage:<14}{'kept' if keep else 'dropped':<9}{reason}".rstrip())
+        yield from (f"{'':<25}{fact}" for fact in told(evidence))
         partners.extend(_mentioned(evidence))
     if workspace.has_table("dedup", "pairs"):
         pairs = workspace.read_stage("dedup", "pairs").filter((pl.col("id_a") == id) | (pl.col("id_b") == id))
@@ -154,6 +193,21 @@ def explain(workspace: Workspace, id: str) -> Iterator[str]:
         if not twin.is_empty():
             yield ""
             yield from describe(twin.row(0, named=True))
+
+
+def _no_row(id: str, ids: pl.Series) -> UsageError:
+    """The error for an id that no row has, with the row that was meant where that is plain.
+
+    Numbers that look alike are other rows: only a prefix that was left out, zeros or the case of letters are forgiven.
+    """
+
+    def parts(name: str) -> list[str]:
+        return [part.lstrip("0") or "0" for part in name.casefold().split(":")]
+
+    wanted = parts(id)
+    meant = next((name for name in ids if parts(name)[-len(wanted) :] == wanted), None)
+    guess = f"did you mean {meant!r}?" if meant else f"ids look like {ids[0]!r}, and `curator show` lists them."
+    return UsageError(f"no row {id!r} in this build; {guess}")
 
 
 def _mentioned(evidence: str) -> list[str]:

@@ -60,8 +60,11 @@ def _position(rows: pl.DataFrame, recipe: Recipe) -> pl.Series:
 
 def side_tables(build: Build) -> dict[str, pa.Table]:
     """The plural things of a release, joined to the rows by id."""
+    import polars as pl
+
     workspace = build.workspace
-    tables = {"verdicts": verdicts(workspace).sort(["id", "stage"])}
+    # not write's, of the release that this one replaces: the same inputs give the same bytes
+    tables = {"verdicts": verdicts(workspace).filter(pl.col("stage") != "write").sort(["id", "stage"])}
     for name, stage, table in (
         ("duplicates", "dedup", "pairs"),
         ("leakage", "decontaminate", "report"),

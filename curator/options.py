@@ -9,7 +9,12 @@ import typer
 
 from curator.errors import unknown
 
-Out = Annotated[Path | None, typer.Option("--out", help="The build's folder; default builds/NAME.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", help="The build's folder; default builds/NAME, which keeps a release made with other settings."
+    ),
+]
 BuildArgument = Annotated[
     Path | None, typer.Argument(metavar="[BUILD]", help="A build's folder; default: the last one.")
 ]

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from curator import plan, progress, stages
 from curator.builds import Build, Outcome, Runtime, host
-from curator.errors import CuratorError, Interrupted
-from curator.recipe import Recipe, digest, load_recipe
+from curator.errors import CuratorError, Interrupted, UsageError
+from curator.look import finished
+from curator.recipe import Recipe, differences, digest, load_recipe
 from curator.workspace import Workspace, data_home, write_parquet, write_text
 
 if TYPE_CHECKING:
@@ -107,14 +108,15 @@ def run(recipe: Recipe | str | Path, runtime: Runtime | None = None) -> Result:
                 if runtime.dry_run and stage.name == "score":
                     plan.dry_run(build)
                     break
-                key = digest([stage.name, stage.version, stage.settings(build), key])
+                after, key = key, digest([stage.name, stage.version, stage.settings(build), key])
                 facts = workspace.facts(stage.name)
                 if facts is not None and facts["key"] == key and stages.is_intact(build, stage.name):
                     unchanged.append(stage.name)
                 else:
                     if stage.name == "ingest" and plan.before_reading(build) and runtime.dry_run:
                         break
-                    facts = _run_stage(stage, build, key)
+                    _ask_before_replacing(build)
+                    facts = _run_stage(stage, build, key, after)
                     timings[stage.name] = round(time.monotonic() - started, 3)
                 line = FunnelLine(**facts["funnel"])
                 funnel.append(line)
@@ -130,7 +132,26 @@ def run(recipe: Recipe | str | Path, runtime: Runtime | None = None) -> Result:
     return Result(path, funnel, unchanged)
 
 
-def _run_stage(stage: Stage, build: Build, key: str) -> dict[str, Any]:
+def _ask_before_replacing(build: Build) -> None:
+    """A default folder is named for its recipe: a release that other settings made there is replaced only on demand.
+
+    Raises:
+        UsageError: there is such a release, and `--out` was not said.
+    """
+    published = build.workspace.release / "recipe.yaml"
+    if build.runtime.out is not None or not published.is_file():
+        return
+    changed = differences(load_recipe(published), build.recipe)
+    if changed:
+        path = build.workspace.path
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise UsageError(
+            f"{path} holds a release with other settings ({changed[0]}{more}): --out {path}-2 builds beside it, "
+            f"--out {path} replaces it; samples are kept either way."
+        )
+
+
+def _run_stage(stage: Stage, build: Build, key: str, after: str) -> dict[str, Any]:
     rows_in = build.rows_in(stage.name)
     outcome = stage.run(build)
     rows = outcome.rows
@@ -147,7 +168,7 @@ def _run_stage(stage: Stage, build: Build, key: str) -> dict[str, Any]:
         "reasons": _reasons(rows),
         "note": outcome.note,
     }
-    facts = {"key": key, "funnel": line, **outcome.facts}
+    facts = {"key": key, "after": after, "funnel": line, **outcome.facts}
     build.workspace.write_stage(stage.name, rows, facts, outcome.tables)
     return facts
 
@@ -163,8 +184,7 @@ def verdicts(workspace: Workspace) -> pl.DataFrame:
 
     parts = [
         workspace.read_stage(name).select("id", pl.lit(name).alias("stage"), "keep", "reason", "evidence")
-        for name in NAMES
-        if workspace.facts(name) is not None
+        for name in finished(workspace)
     ]
     return pl.concat(parts) if parts else pl.DataFrame()
 

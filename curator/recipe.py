@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +41,7 @@ class SourceChoice(_Part):
     data_dir: str | None = None
     """A local copy in the source's own layout, instead of the Hub."""
     limit: int | None = Field(None, ge=1)
-    """Read at most this many rows per split, from the top."""
+    """Read at most this many rows of each split that is built, from the top (what they are checked against: see `Opened.limit_of`)."""
     cap: int | None = Field(None, ge=1)
     """Keep at most this many questions of this source in the release (seeded choice by id)."""
     weight: float | None = Field(None, gt=0)
@@ -252,6 +253,28 @@ def portable(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: portable(inside) for key, inside in value.items() if key not in MACHINE}
     return [portable(inside) for inside in value] if isinstance(value, list) else value
+
+
+def differences(old: Recipe, new: Recipe) -> list[str]:
+    """What decides a release and is another: 'select.difficulty medium → hard'. A revision only where `new` says one."""
+    before, after = (dict(_settings(portable(one.model_dump(mode="json")))) for one in (old, new))
+    return [
+        f"{key} {before.get(key, 'nothing')} → {after.get(key, 'nothing')}"
+        for key in dict.fromkeys([*after, *before])
+        if before.get(key) != after.get(key) and not (key.endswith(".revision") and key not in after)
+    ]
+
+
+def _settings(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Every setting by its place, as text; what is not set is left out."""
+    if isinstance(value, dict):
+        for key, inside in value.items():
+            yield from _settings(inside, f"{place}.{key}" if place else key)
+    elif isinstance(value, list) and any(isinstance(inside, dict) for inside in value):
+        for index, inside in enumerate(value):
+            yield from _settings(inside, f"{place}.{index}")
+    elif value is not None:
+        yield place, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def digest(value: Any) -> str:

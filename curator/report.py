@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curator import answered, plots
-from curator.look import finished, life, plain
+from curator.decontaminate import REASONS as LEAKS
+from curator.look import finished, life, plain, told
 from curator.progress import counted
 from curator.splits import choose
 from curator.workspace import Workspace, write_text
@@ -201,6 +202,8 @@ def _chosen(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {name: row.get(name) for name in FIELDS if row.get(name) not in (None, "", [])}
+    if "because" in kept:
+        kept["because"] = "\n".join(told(kept["because"]))
     return {name: plain(_short(value)) if isinstance(value, str) else value for name, value in kept.items()}
 
 
@@ -285,7 +288,13 @@ def _leaks(workspace: Workspace, rows: pl.DataFrame) -> list[dict[str, Any]]:
         partner = next((value for value in named if isinstance(value, str) and value in others), None)
         if partner:
             sides.append({**_side(others[partner]), "note": "held out"})
-        out.append({"kind": f"{line['kind']}, {line['benchmark']}", "evidence": _told(evidence), "sides": sides})
+        out.append(
+            {
+                "kind": f"{LEAKS[line['kind']]}, {line['benchmark']}",
+                "evidence": ", ".join([f"how: {line['kind']}", *told(line["evidence"])]),
+                "sides": sides,
+            }
+        )
     kinds = list(dict.fromkeys(leak["kind"] for leak in out))
     return _in_turn([[leak for leak in out if leak["kind"] == kind] for kind in kinds])
 
@@ -293,16 +302,6 @@ def _leaks(workspace: Workspace, rows: pl.DataFrame) -> list[dict[str, Any]]:
 def _in_turn(kinds: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """One of each kind, then the next of each: what is seen first shows them all."""
     return [group for turn in zip_longest(*kinds) for group in turn if group is not None]
-
-
-def _told(evidence: dict[str, Any]) -> str:
-    """Evidence as words; hashes shortened."""
-    return ", ".join(f"{name.replace('_', ' ')} {_brief(value)}" for name, value in evidence.items())
-
-
-def _brief(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return plain(text[:12] + "…" if len(text) == 64 and " " not in text else _short(text))
 
 
 def _thumbnails(workspace: Workspace, shas: Iterable[str]) -> dict[str, str]:

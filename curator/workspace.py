@@ -63,6 +63,13 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, "utf-8")
 
 
+def damaged(path: Path) -> WorkspaceError:
+    """The one-line error for a file of ours that cannot be read."""
+    return WorkspaceError(
+        f"{path} is damaged: delete it and run the same `curator build` again; that stage is done anew, samples are kept."
+    )
+
+
 def disk_error(error: OSError, path: Path) -> WorkspaceError:
     """The one-line error for a write that failed."""
     if error.errno == errno.ENOSPC:
@@ -136,7 +143,7 @@ class Workspace:
         try:
             metadata = pq.read_schema(path).metadata or {}
         except (OSError, ValueError):
-            return None  # not a file of ours: the stage runs again and replaces it
+            return None  # damaged, or no file of ours: the stage runs again and replaces it
         if METADATA not in metadata:
             return None
         facts: dict[str, Any] = json.loads(metadata[METADATA])
@@ -157,14 +164,17 @@ class Workspace:
         """A stage's own file or one of its side tables.
 
         Raises:
-            WorkspaceError: the stage has not finished here.
+            WorkspaceError: the stage has not finished here, or its file is damaged.
         """
         import polars as pl
 
         path = self.stage_path(stage, table)
         if not path.is_file():
             raise WorkspaceError(f"{self.path} has no finished stage {stage!r}: run `curator build` again.")
-        return pl.read_parquet(path)
+        try:
+            return pl.read_parquet(path)
+        except (pl.exceptions.PolarsError, OSError):
+            raise damaged(path) from None
 
     def read_image(self, sha256: str) -> bytes:
         """The normalised bytes of one image, by content hash, out of a memory map.
@@ -177,7 +187,10 @@ class Workspace:
         if self._images is None:
             if not self.blobs.is_file():
                 raise WorkspaceError(f"{self.path}: the images stage has not finished; run `curator build` again.")
-            table = pa.ipc.open_file(pa.memory_map(str(self.blobs))).read_all()
+            try:
+                table = pa.ipc.open_file(pa.memory_map(str(self.blobs))).read_all()
+            except (pa.ArrowInvalid, OSError):
+                raise damaged(self.blobs) from None
             self._images = ({sha: row for row, sha in enumerate(table["sha256"].to_pylist())}, table["data"])
         rows, data = self._images
         if sha256 not in rows:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -18,9 +20,11 @@ import pytest
 import curator
 from curator import look
 from curator.builds import Runtime
+from curator.errors import UsageError, WorkspaceError
 from curator.phantom.world import PLANTS, Planted, generate
 from curator.pipeline import NAMES, verdicts
 from curator.recipe import compose
+from curator.report import write as write_report
 from curator.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -169,3 +173,77 @@ def test_the_cards_leaks_are_the_funnels(built: curator.Result) -> None:
     assert counted == line.reasons and sum(counted.values()) == line.rows_in - line.rows_out
     card = (built.release / "README.md").read_text("utf-8")
     assert f"the `leakage` table has every match: {manifest['tables']['leakage']}" in card
+
+
+def test_the_default_folder_keeps_its_release_from_other_settings(
+    built: curator.Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(built.path, tmp_path / "builds" / "phantom")
+    monkeypatch.chdir(tmp_path)
+    here, before = Path("builds/phantom"), tree(tmp_path / "builds" / "phantom")
+    runtime = Runtime(store=built.path.parent / "rollouts.sqlite")
+    hard = recipe(select={"difficulty": ["hard"]})
+    with pytest.raises(UsageError, match="select.difficulty medium → hard.*--out builds/phantom replaces it"):
+        curator.build(hard, runtime)
+    assert tree(tmp_path / "builds" / "phantom") == before
+    assert not curator.build(recipe(select={"difficulty": ["medium"]}), runtime).funnel[-1].reasons  # goes on
+    curator.build(hard, replace(runtime, dry_run=True))  # replaces nothing
+    replaced = curator.build(hard, replace(runtime, out=here))
+    assert replaced.funnel[5].note == "hard: 0 of 16 right"
+    fresh = curator.build(hard, replace(runtime, out=Path("fresh")))
+    assert tree(replaced.release) == tree(fresh.release), "what was there before leaves no trace"
+
+
+def test_a_build_on_its_way_shows_nothing_of_the_one_before(built: curator.Result, tmp_path: Path) -> None:
+    shutil.copytree(built.path, tmp_path / "b")
+    runtime = Runtime(out=tmp_path / "b", store=built.path.parent / "rollouts.sqlite", until="dedup")
+    curator.build(recipe(sources={"limit": 20}), runtime)
+    rows = look.life(Workspace(tmp_path / "b"))
+    assert rows.height == 40 and "pass_count" not in rows.columns
+    assert set(verdicts(Workspace(tmp_path / "b"))["stage"]) == {"ingest", "images", "dedup"}
+
+
+@pytest.mark.parametrize("damage", ["cut", "overwritten"])
+def test_a_damaged_stage_is_one_line_and_the_build_mends_it(built: curator.Result, tmp_path: Path, damage: str) -> None:
+    shutil.copytree(built.path, tmp_path / "b")
+    path = tmp_path / "b" / "stages" / "score.parquet"
+    data = path.read_bytes()
+    path.write_bytes(data[:2000] if damage == "cut" else data[:200] + b"x" * 400 + data[600:])
+    workspace = Workspace(tmp_path / "b")
+    for read in (look.life, write_report, lambda w: list(look.explain(w, "phantom:train:00001"))):
+        with pytest.raises(WorkspaceError, match=r"score\.parquet is damaged: delete it and run the same"):
+            read(workspace)
+    path.unlink()
+    assert tree(again(built, tmp_path / "b").release) == tree(built.release)
+
+
+@pytest.mark.parametrize("lost", ["manifest.json", "data/phantom/train/selected-00000-of-00001.parquet"])
+def test_a_release_that_lost_a_file_is_written_again(built: curator.Result, tmp_path: Path, lost: str) -> None:
+    shutil.copytree(built.path, tmp_path / "b")
+    (tmp_path / "b" / "release" / lost).write_bytes(b"x")
+    mended = again(built, tmp_path / "b")
+    assert tree(mended.release) == tree(built.release) and "write" not in mended.unchanged
+
+
+def test_evidence_is_read_as_words() -> None:
+    assert look.told('{"benchmark": "a:test", "of": "a:test:1", "same_options": true, "image": "%s"}' % ("0a" * 32)) == [
+        "leaks into: a:test", "its row there: a:test:1", "with the same options: yes", "image: 0a0a0a0a0a0a…",
+    ]  # fmt: skip
+    assert look.told('{"options": ["red", "red"], "n_b": {"x": 1}}') == ["options: red | red", "n b: x 1"]
+    assert look.told("") == []
+
+
+@pytest.mark.parametrize(
+    "typed, says",
+    [
+        ("00001", "did you mean 'phantom:train:00001'?"), ("train:1", "did you mean 'phantom:train:00001'?"),
+        ("PHANTOM:train:00001", "did you mean 'phantom:train:00001'?"),
+        ("phantom:train:99999", "ids look like 'phantom:"),
+    ],
+)  # fmt: skip
+def test_an_id_that_is_not_there_names_the_row_only_where_it_is_plain(
+    built: curator.Result, typed: str, says: str
+) -> None:
+    with pytest.raises(UsageError) as told:
+        list(look.explain(Workspace(built.path), typed))
+    assert says in str(told.value)

@@ -18,6 +18,7 @@ from PIL import Image
 
 from curator import look, report
 from curator.builds import Runtime
+from curator.decontaminate import REASONS
 from curator.recipe import compose
 from curator.workspace import Workspace
 from openai_server import serve
@@ -164,7 +165,8 @@ def test_leaks_and_clusters_stand_side_by_side(traced: Workspace, browser: Any) 
     opened(browser)
     leaks = browser.find_elements("css selector", "#leaks-list .pair")
     kinds = traced.read_stage("decontaminate", "report")["kind"].unique().to_list()
-    assert {leak.text.split(",")[0] for leak in leaks} == set(kinds)
+    assert {leak.text.split(",")[0] for leak in leaks} == {REASONS[kind] for kind in kinds}, "the funnel's reasons"
+    assert {kind for kind in kinds for leak in leaks if f"how: {kind}" in leak.text} == set(kinds)
     assert all(len(leak.find_elements("css selector", ".sides > div")) == 2 for leak in leaks)
     clusters = traced.read_stage("dedup", "clusters")
     groups = [

@@ -254,7 +254,6 @@ def _bars(histogram: list[list[int]]) -> list[dict[str, Any]]:
                 "right": right,
                 "rows": rows,
                 "bar": bar,
-                "rate": right / samples,
                 "low": low,
                 "high": high,
             }
