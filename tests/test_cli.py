@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib.metadata import version
@@ -134,3 +135,21 @@ def test_the_last_build_is_the_one_that_was_typed_not_a_suite_made_on_the_way(
     assert curator("eval", "phantom", "--suite", "phantom", "--prompt", "x").returncode == 1  # builds the suite first
     assert (curator_home / "suites" / "phantom-eval" / "release").is_dir()
     assert last_build() == tmp_path / "mine"
+
+
+def test_an_evaluation_for_machines(tmp_path: Path) -> None:
+    typed = ["eval", "phantom", "--suite", "phantom", "--limit", "2", "--out", str(tmp_path / "e"), "--json"]
+    done = curator(*typed)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["folder"] == str(tmp_path / "e") and found["benchmarks"]["phantom"]["accuracy"]["questions"] == 2
+    assert found["settings"]["limit"] == 2
+
+
+def test_one_source_is_told_and_a_wrong_name_is_one_line() -> None:
+    told = curator("sources", "vqa-rad").stdout
+    assert "VQA_RAD Dataset Public.json; pictures: VQA_RAD Image Folder/" in told and '{"qid": "0"' in told
+    assert [row["name"] for row in json.loads(curator("sources", "slake", "--json").stdout)] == ["slake"]
+    for arguments in (["vqa-red"], ["vqa-red", "--json"]):
+        done = curator("sources", *arguments)
+        assert done.returncode == 1 and "did you mean 'vqa-rad'" in done.stderr

@@ -240,3 +240,16 @@ def test_the_control_is_a_config_of_its_own_and_an_order_is_kept(world: World, t
     assert loaded["id"] == list(reversed(control["id"].to_list()))
     rest = datasets.load_dataset(str(folder), "phantom", split="train", cache_dir=str(tmp_path / "c"))["id"]
     assert list(rest) == sorted(rest, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "counts, first",
+    [
+        ([("a", "train", "selected"), ("a", "test", "selected")], ("default", "train")),
+        ([("a", "validation", "selected"), ("a", "test", "selected")], ("default", "validation")),
+        ([("a", "test", "rest")], ("a-all", "test")),
+    ],
+)
+def test_what_to_load_first_is_there(counts: list[tuple[str, str, str]], first: tuple[str, str]) -> None:
+    listed = [{"source": source, "split": split, "part": part, "rows": 3} for source, split, part in counts]
+    assert release_facts.first_config({"tables": {"verdicts": 9}, "counts": listed}) == first  # type: ignore[typeddict-item]
