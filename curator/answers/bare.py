@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from curator.answers.choices import NOTHING, SEVERAL, Choices, Reading
+from curator.answers.hearsay import goes_on
 from curator.answers.prose import OPTION_LINE
 from curator.answers.wording import BETWEEN, DESCRIBED
 
@@ -46,6 +47,11 @@ def _one_line(line: str, known: Choices) -> Reading:
     opened = known.letter(line)
     if opened and (_PREDICATE.match(line, opened[1]) or _STATED.search(line[: opened[1]].lower())):
         return NOTHING
+    if opened and opened[0] in known.labels:
+        tail = line[opened[1] :]
+        own, after = known.restated(tail, opened[0])
+        if not goes_on(tail, known.texts[known.labels.index(opened[0])]) or (own and _PREDICATE.match(after)):
+            return NOTHING
     reading = known.read(line, closed=True)
     alone = opened or known.exact(line) or len(line) <= 26
     if not opened and not known.exact(line) and DESCRIBED.match(line):

@@ -20,6 +20,7 @@ from curator.answers.wording import (
     AFTER_A,
     AFTER_I,
     AFTER_NOT,
+    ALSO_RIGHT,
     AND,
     AND_ALSO,
     ANY_LETTER,
@@ -31,6 +32,7 @@ from curator.answers.wording import (
     BRACKET,
     BUT,
     COMPOUND,
+    EACH_FOR,
     ELSE,
     JOINS,
     LETTER,
@@ -82,7 +84,7 @@ class Choices:
     def __init__(self, options: Sequence[str]):
         self.labels = labels(len(options))
         # A label that stands alone; without one, no rule about letters can find anything.
-        self.lone = re.compile(rf"[{self.labels}](?<![A-Za-z0-9_'].)(?![A-Za-z0-9_'])")
+        self.lone = re.compile(rf"[{self.labels}](?<![A-Za-z0-9_].)(?![A-Za-z0-9_])")
         self.texts = [plain(text).strip() for text in options]
         # No phrase longer than this can be an option's text: the work per phrase is bounded by the options' lengths.
         self.reach = 2 * max((len(text) for text in self.texts), default=0) + 60
@@ -201,6 +203,10 @@ class Choices:
             article = second == "A" and after[:1] == " " and after[1:2].islower()
             if second != reading.label and second in self.labels and not article and not AFTER_NOT.match(after):
                 return SEVERAL
+        if reading.label and any(
+            m[1] not in (None, reading.label) for m in ALSO_RIGHT.finditer(phrase[:400]) if "also" in phrase
+        ):
+            return SEVERAL
         if reading.label and (maybe := PERHAPS.search(phrase if closed else first_sentence(phrase))):
             return SEVERAL if maybe[1] in self.labels and maybe[1] != reading.label else reading
         return reading
@@ -337,7 +343,7 @@ class Choices:
 
     def _listed(self, rest: str, label: str) -> bool:
         """Does the text after a letter go on to another letter ("A, B", "A or C", "A to D")?"""
-        if OR_ELSE.match(rest):
+        if OR_ELSE.match(rest) or ((each := EACH_FOR.match(rest)) and each[2] != label):
             return True
         m = AND.match(rest)
         if m and m["letter"] != label:

@@ -6,7 +6,7 @@ import re
 from itertools import islice
 
 from curator.answers.choices import NOTHING, SEVERAL, Choices, Reading
-from curator.answers.hearsay import RIGHT, doubted, is_given, reported
+from curator.answers.hearsay import RIGHT, doubted, goes_on, is_given, reported
 from curator.answers.prose import OPTION_LINE
 from curator.answers.wording import AND_ALSO, BETWEEN, DESCRIBED, PROMPTS, WRONG_ONE, is_negated
 
@@ -111,7 +111,9 @@ _LONE = re.compile(
     + RIGHT
     + r")|\bmak(?:es|ing)\s+([A-Z])(?=\s+the\b)|(?:因此|所以|故|选|应该是|应当是|应是|应为|的是|觉得是|认为是|判断是)[,:]?\s*([A-Z])(?![A-Za-z(=']|点)"
     r"|([A-Z])(?=\s*(?:选?项)?最?(?:符合|正确))"
-    r"|(?<![A-Z])[:,]\s+([A-Z])[\s.!]*$"
+    r"|(?<![A-Z]),\s+([A-Z])[\s.!]*$"
+    r"|(?i:\b(?:answer|solution|guess|choice|diagnosis|conclusion|verdict|decision|result|therefore|thus|so|hence|summary|overall|pick|"
+    r"final|is|are|be|response|best|correct)\b)[^:]{0,60}:\s+([A-Z])[\s.!]*$"
 )
 _PREDICATED = re.compile(r"\b(?:is|be)\s+([A-Z])(?=\s*[.;!)]|\s*$)")
 _OR_ELSE = re.compile(
@@ -201,13 +203,19 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
         return NOTHING  # it concludes, but with something that is no option
     named = {
         NOTHING
-        if _IF.match(sentence) or DESCRIBED.match(sentence) or doubted(". " + then)
+        if _IF.match(sentence) or DESCRIBED.match(sentence) or _LOOKS.search(sentence) or doubted(". " + then)
         else _names(sentence, known, 0)
         for sentence, then in zip(sentences, [*sentences, ""][1:], strict=True)
     } - {NOTHING}
     return named.pop() if len(named) == 1 else NOTHING
 
 
+# A question, or a look at an option: no claim that it is the answer.
+_LOOKS = re.compile(
+    r"\?\s*$|^\W*(?:let(?:'s| us)|what|consider|possible|next|now|then|(?:the )?differential)\b(?! diagnosis is)", re.I
+)
+# "A cyst is a …": what an option is.
+_IS_A = re.compile(r" (?:is|are) an? (?!more|better|likely)")
 _COPULA = re.compile(r"(?:\b(?:is|are|was|be|being)\b|[=≈:])(?!.*(?:\b(?:is|are|was|be|being)\b|[=≈:]))", re.S)
 
 
@@ -289,6 +297,8 @@ def _named(sentence: str, known: Choices, strength: int) -> Reading:
         for x in known.mentions(sentence)
         if not (strength < 2 and sentence[x.start].isdigit()) and not (x.numeric and not _VALUE.match(sentence, x.end))
     ]
+    if strength == 0:
+        found = [x for x in found if x.start > 4 or not _IS_A.match(sentence, x.end)]
     said = {x.label for x in found if not x.negated and not _refused(sentence, x.end, known)}
     if len(marks) == 1:
         said = {label for label in said if not known.within(label, next(iter(marks)))}
@@ -319,6 +329,9 @@ def _letters(pattern: re.Pattern[str], sentence: str, known: Choices) -> set[str
         for m in islice(pattern.finditer(sentence), 16)
     ]
     found = [(x, start, end) for x, start, end in found if x in known.labels]
+    if pattern is _MARKED and " only " not in f" {sentence.lower()}":
+        own = [known.texts[known.labels.index(x)] for x, _, _ in found]
+        found = [x for x, text in zip(found, own, strict=True) if goes_on(sentence[x[2] :], text, loose=True)]
     denied = {x for x, start, end in found if is_negated(sentence, start, end) or _refused(sentence, end, known)}
     return {x for x, _, _ in found} - denied
 

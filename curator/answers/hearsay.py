@@ -167,14 +167,16 @@ _GOES_ON = _words(
 _CONDITION = re.compile(r"(?:only )?(?:if|unless|until|provided|when|whenever)\b", re.I)
 # What a letter may be said to be.
 RIGHT = (
+    r"(?:(?:fits|matches|explains|satisfies|meets|agrees with|accounts for)\b|"
     r"(?:is|are|would be|must be|should be|will be|seems|appears|remains)\b\s*"
-    r"(?:(?:to be|therefore|thus|also|clearly|indeed|probably|hence|then|definitely|certainly|by far|the|a|an|our|my|very|single)\s+)*"
-    r"(?:correct|right|best|better|(?:most|more) (?!popular|common|tempting)|likely|answer|consistent|closest|only|one (?:that|which|i|we)|true|accurate|"
-    r"appropriate|supported|favou?red|preferred|indicated|characteristic|typical|diagnostic|suggested|what (?:(?:i|we) (?:would|choose|pick|think|believe|conclude|are)|the)\b)"
+    r"(?:(?:to be|therefore|thus|also|clearly|indeed|probably|hence|then|definitely|certainly|by far|the|a|an|our|my|very|"
+    r"single)\s+)*(?:correct|right|best|better(?! than [A-Za-z]\b)|(?:most|more) (?!popular|common|tempting)|likely|answer|"
+    r"consistent|closest|only|one (?:that|which|[iI]|we)|true|accurate|appropriate|supported|favou?red|preferred|indicated|"
+    r"characteristic|typical|diagnostic|suggested|what (?:(?:[iI]|we) (?:would|choose|pick|think|believe|conclude|are)|the)\b))"
 )
 _RIGHT = re.compile(RIGHT)
 _FINITE = re.compile(
-    r"(?:is|was|are|were|would|could|might|may|can|will|should|must|has|had|have|used|seems|appears|remains|said|says)\b"
+    r"(?:is|was|are|were|would|could|might|may|can|will|should|must|has|had|have|used|seems|appears|remains|said|says|describes|refers|stands|mentions|means)\b"
 )
 _UNDONE = re.compile(
     r"[\s)\]\"'.,;!*–—-]*(?:(?:but|or|and|well|actually|however|no|yet|wait|hmm|oops)[\s,.]+)*"
@@ -252,7 +254,7 @@ def goes_on(tail: str, own: str, *, loose: bool = False) -> bool:
         not word
         or "\n" in tail[: len(tail) - len(closed)]
         or not word[0].isascii()
-        or closed.startswith(own.rstrip("."))
+        or (own and closed.startswith(own.rstrip(".")))
     ):
         return True
     low = word[0].lower()

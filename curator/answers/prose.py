@@ -249,11 +249,11 @@ _UNSURE = re.compile(
 )
 _SUBJECT = re.compile(
     r"[\s\"'(\[,-]*(?:(?:therefore|thus|so|hence|then|overall|in conclusion|finally|based on [^,]{0,60}|"
-    r"因此|所以|故|综上所述|综上|只有|i(?:'d| would)? (?:think|believe|say|feel|conclude)(?: that)?|and\b|but\b|while\b)[\s,]*)?(?:(?:only|the|option|choice|answer|letter|statement|in|选项)\s*){0,3}[(\[]?(?-i:([A-Z]))(?![A-Za-z0-9_']|-\w)",
+    r"因此|所以|故|综上所述|综上|只有|i(?:'d| would)? (?:think|believe|say|feel|conclude)(?: that)?|and\b|but\b|while\b)[\s,]*)?(?:(?:only|the|option|choice|answer|letter|statement|in|选项)\s*){0,3}[(\[]?(?-i:([A-Z]))(?![A-Za-z0-9_]|['-]\w)",
     re.I,
 )
 _IS_CORRECT = re.compile(
-    r"\s*[)\].:]*\s*(?:[^.;\n]{0,120}?\s)??(?:is|would be|must be|should be|seems|appears to be|appears|as|being)\s+"
+    r"\s*[)\].:\"']*\s*(?:[^.;\n]{0,120}?\s)??(?:is|would be|must be|should be|seems|appears to be|appears|as|being)\s+"
     r"(?:therefore |thus |also |clearly |indeed |likely |probably |hence )?(?P<deny>not |in)?(?:the |a |an )?"
     r"(?:single |only |most |one |better |(?<=the )more (?:likely|probable|appropriate|suitable|accurate) )?(?P<word>correct|right|best|answer|better (?:choice|option|answer)|most \w+|accurate|appropriate|true|likely|"
     r"valid)\b|\s*[)\]:.]?\s*(?:选?项)?\s*(?:是|为)?(?P<deny2>不)?最?(?P<word2>正确)"

@@ -62,6 +62,10 @@ AND = re.compile(
     r"plus\b|with\b|和|或者?|与|及|以及|还有)\s*)+(?:(?:either|also|maybe|possibly|perhaps|both|even|"
     r"and|or|options?|choices?|answers?|选项?)\s*)*[\s\"'({\[]*(?P<letter>[A-Z])(?![A-Za-z0-9_À-ɏ']|-\w)"
 )
+# "A for children and B for adults".
+EACH_FOR = re.compile(
+    r"[)\]]?\s+(for|in|on|with|when|at|by)\b[^.;]{1,50}?(?:,|\band\b|\bor\b|\bbut\b)\s*[(\[]?([A-Z])[)\]]?\s+\1\b"
+)
 # "Options A, B and C are incorrect": the predicate of a list denies all of it.
 LIST_DENIED = re.compile(
     r"(?:[\s)\]]*(?:,|/|&|and\b|or\b|、|和|与|及)+\s*(?:and\s+|or\s+)?[(\[]?[A-Z](?![A-Za-z0-9_']))+[)\]\s,]*"
@@ -146,6 +150,10 @@ NEGATED = re.compile(
     r"并非|非\b|除了|except\b|excluding\b|other than\b|wrong\b|incorrect\b)",
     re.I,
 )
+# "History of pneumonia": the option is not what the sentence is about.
+TOPIC = re.compile(
+    r"\b(?:history|risks?|risk factors?|treatment|management|complications?|prevention) (?:of|for)(?: an?| the)? $"
+)
 BUT = re.compile(r"\b(?:but|rather|instead|however)\b[\s,:]*(?:it is|it's|is|rather|instead)?|而是|应为|应选|而应")
 BESIDE = re.compile(r"[\s,]*[(\[](?:option |choice |选项)?([A-Z])[)\]]")
 BEFORE_NOT = re.compile(
@@ -217,6 +225,8 @@ def is_negated(text: str, start: int, end: int) -> bool:
     lead = text[max(0, start - 60) : start].lower()
     clause = CLAUSES.split(lead)[-1]
     clause = COMMA.split(clause)[-1] if "," in clause else clause
+    if TOPIC.search(clause):
+        return True
     if BEFORE_NOT.search(clause):
         return not SINGLED_OUT.search(clause)
     return reported(BREAK.split(lead)[-1])
