@@ -1,7 +1,7 @@
 """Duplicates and near-duplicates, by MinHash with exact verification and greedy leaders.
 
     found = find(rows, threshold=0.8, order=["medqa", "medmcqa"])
-    found.verdicts, found.pairs, found.clusters, found.groups, found.flags
+    found.verdicts, found.removed, found.pairs, found.clusters, found.groups, found.flags
 
 Two questions are compared only where they ask about the same pictures (the set of content hashes), offer the same set of
 options and have the same answer (an open question has no options; its answer alone must agree). The later one is
@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from curator.errors import UsageError
-from curator.leaders import F64, Signed, leaders
+from curator.leaders import I32, Found, leaders
 from curator.texts import I64, Corpus, JoinedCorpus, corpus
 
 if TYPE_CHECKING:
@@ -32,19 +33,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """What `find` found, as tables.
+    """What `find` found, as tables; those with a row for each input row are made when they are first asked for.
 
-    verdicts: id, keep, reason ('' | duplicate | near-duplicate), evidence (JSON: kept, jaccard); one row per input row.
+    removed: id, reason (duplicate | near-duplicate), evidence (JSON: kept, jaccard); only the rows that go.
     pairs: id_a (the kept one, or the first of a conflict), id_b, jaccard, kind (duplicate | near-duplicate | conflict).
     clusters: cluster (id of the kept row), id, jaccard (to the kept row); only clusters of two and more.
     flags: id, flag (conflict).
     """
 
-    verdicts: pl.DataFrame
+    removed: pl.DataFrame
     pairs: pl.DataFrame
     clusters: pl.DataFrame
     flags: pl.DataFrame
+    _places: I64
+    """Row numbers of `removed`."""
     _corpus: Corpus
+
+    @property
+    def keep(self) -> npt.NDArray[np.bool_]:
+        """Of each input row whether it stays."""
+        keep = np.ones(self._corpus.height, bool)
+        keep[self._places] = False
+        return keep
+
+    @cached_property
+    def verdicts(self) -> pl.DataFrame:
+        """id, keep, reason ('' | duplicate | near-duplicate), evidence ('' or as in `removed`); one row per input row."""
+        import polars as pl
+
+        places, empty = pl.Series(self._places), pl.repeat("", self._corpus.height, eager=True, dtype=pl.String)
+        reason, evidence = (empty.clone().scatter(places, self.removed[name]) for name in ("reason", "evidence"))
+        ids = self._corpus.column("id")
+        return pl.DataFrame({"id": ids, "keep": reason == "", "reason": reason, "evidence": evidence})
 
     @cached_property
     def groups(self) -> pl.DataFrame:
@@ -74,67 +94,61 @@ def find(
     """
     mine = corpus(rows)
     theirs = corpus(against) if against is not None else None
+    both = JoinedCorpus([theirs, mine]) if theirs else mine
     known = theirs.height if theirs is not None else 0
-    priority = _priority(mine, order, known)
-    signed, leader, jaccard = leaders(JoinedCorpus([theirs, mine]) if theirs else mine, priority, known, threshold)
-    return _tables(theirs, mine, signed, priority, leader, jaccard)
+    return _tables(both, mine, known, leaders(both, _ranks(mine, order, known), known, threshold))
 
 
-def _priority(rows: Corpus, order: Sequence[str], known: int) -> I64:
-    """Row numbers of against + rows, the preferred first."""
+def _ranks(rows: Corpus, order: Sequence[str], known: int) -> I32 | None:
+    """Of against + rows the place of each row's source in the order of preference."""
     sources = rows.column("source") if order else None
     if sources is None:
-        return np.arange(known + rows.height)
+        return None
     rank = {name: place for place, name in enumerate(order)}
     ranks = sources.replace_strict(rank, default=len(rank)).fill_null(len(rank)).to_numpy()
-    return np.concatenate([np.arange(known), known + np.argsort(ranks, kind="stable")])
+    return np.concatenate([np.full(known, -1), ranks]).astype(np.int32)
 
 
-def _tables(
-    theirs: Corpus | None, mine: Corpus, signed: Signed, priority: I64, leader: I64, jaccard: F64
-) -> Duplicates:
+def _tables(both: Corpus, mine: Corpus, known: int, found: Found) -> Duplicates:
     import polars as pl
 
-    judged = _ids(mine)
-    ids = pl.concat([_ids(theirs), judged]) if theirs is not None else judged
-    removed = np.flatnonzero(leader >= 0)
-    same = signed.question[removed] == signed.question[leader[removed]]
+    ours = np.maximum(found.first, found.second) >= known
+    first, second = found.first[ours], found.second[ours]
+    used = np.unique(np.concatenate([found.removed, found.leader, first, second]))
+    names = both.column("id", used)
+    if names is None:
+        raise UsageError("these rows have no column 'id', which verdicts are about.")
+
+    def ids(rows: I64) -> pl.Series:
+        return names.gather(np.searchsorted(used, rows))
+
     near = pl.DataFrame(
         {
-            "id_a": ids.gather(leader[removed]),
-            "id_b": ids.gather(removed),
-            "jaccard": jaccard[removed],
-            "kind": pl.Series(np.where(same, "duplicate", "near-duplicate").tolist(), dtype=pl.String),
+            "id_a": ids(found.leader),
+            "id_b": ids(found.removed),
+            "jaccard": found.jaccard,
+            "kind": pl.Series(np.where(found.same, "duplicate", "near-duplicate").tolist(), dtype=pl.String),
         }
-    )
-    known = len(ids) - len(judged)
-    first, second = _conflicts(signed, priority)
-    ours = np.maximum(first, second) >= known
-    first, second = first[ours], second[ours]
-    # a verbatim copy conflicts with nothing that its original does not conflict with
-    copy = np.zeros(len(leader), bool)
-    copy[removed[same]] = True
-    both = ~copy[first] & ~copy[second]
-    conflicts = pl.DataFrame(
-        {"id_a": ids.gather(first[both]), "id_b": ids.gather(second[both]), "jaccard": 1.0, "kind": "conflict"},
-        schema=near.schema,
     )
     flagged = np.unique(np.concatenate([first, second]))
     flags = pl.DataFrame(
-        {"id": ids.gather(flagged[flagged >= known]), "flag": "conflict"},
+        {"id": ids(flagged[flagged >= known]), "flag": "conflict"},
         schema_overrides={"id": pl.String, "flag": pl.String},
     )
-    reasons = near.select(
+    # a verbatim copy conflicts with nothing that its original does not conflict with
+    copies = found.removed[found.same]
+    original = ~np.isin(first, copies) & ~np.isin(second, copies)
+    conflicts = pl.DataFrame(
+        {"id_a": ids(first[original]), "id_b": ids(second[original]), "jaccard": 1.0, "kind": "conflict"},
+        schema=near.schema,
+    )
+    removed = near.select(
         pl.col("id_b").alias("id"),
         pl.col("kind").alias("reason"),
         pl.concat_str(
             pl.lit('{"jaccard": '), pl.col("jaccard").round(4), pl.lit(', "kept": '), _quoted(near["id_a"]), pl.lit("}")
         ).alias("evidence"),
     )
-    places = pl.Series(removed - known)
-    reason = pl.repeat("", len(judged), eager=True, dtype=pl.String).scatter(places, reasons["reason"])
-    evidence = pl.repeat("", len(judged), eager=True, dtype=pl.String).scatter(places, reasons["evidence"])
-    verdicts = pl.DataFrame({"id": judged, "keep": reason == "", "reason": reason, "evidence": evidence})
     clusters = pl.concat(
         [
             near.select(pl.col("id_a").unique(maintain_order=True)).select(
@@ -143,14 +157,7 @@ def _tables(
             near.select(cluster="id_a", id="id_b", jaccard="jaccard"),
         ]
     ).sort("cluster", "id")
-    return Duplicates(verdicts, pl.concat([near, conflicts]), clusters, flags, mine)
-
-
-def _ids(rows: Corpus) -> pl.Series:
-    ids = rows.column("id")
-    if ids is None:
-        raise UsageError("these rows have no column 'id', which verdicts are about.")
-    return ids
+    return Duplicates(removed, pl.concat([near, conflicts]), clusters, flags, found.removed - known, mine)
 
 
 def _quoted(names: pl.Series) -> pl.Series:
@@ -160,24 +167,6 @@ def _quoted(names: pl.Series) -> pl.Series:
     if names.str.contains(r'["\\\x00-\x1f]').any():
         return pl.Series([json.dumps(name, ensure_ascii=False) for name in names.to_list()], dtype=pl.String)
     return pl.select(pl.concat_str(pl.lit('"'), names, pl.lit('"'))).to_series()
-
-
-def _conflicts(signed: Signed, priority: I64) -> tuple[I64, I64]:
-    """Rows with equal stems and different answers, each with the first such row of another answer."""
-    first: list[int] = []
-    second: list[int] = []
-    if len(priority):
-        order = priority[np.argsort(signed.stem[priority], kind="stable")]
-        stems, answers = signed.stem[order], signed.answer[order]
-        starts = np.flatnonzero(np.concatenate([[True], stems[1:] != stems[:-1]]))
-        ends = np.append(starts[1:], len(order))
-        differ = np.minimum.reduceat(answers, starts) != np.maximum.reduceat(answers, starts)
-        for start, end in zip(starts[differ].tolist(), ends[differ].tolist(), strict=True):
-            members, keys = order[start:end].tolist(), answers[start:end].tolist()
-            other = next(member for member, key in zip(members, keys, strict=True) if key != keys[0])
-            first += [members[0] if key != keys[0] else other for key in keys[1:]]
-            second += members[1:]
-    return np.array(first, np.int64), np.array(second, np.int64)
 
 
 def split_groups(rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:

@@ -177,49 +177,8 @@ def _room(q_offsets, o_offsets, lists):  # type: ignore[no-untyped-def]
     return most, parts
 
 
-@njit(cache=True, nogil=True)
-def sign(  # type: ignore[no-untyped-def]
-    q_offsets, q_data, o_offsets, o_data, lists, a_offsets, a_data, pictures, classes, values, multipliers, additions,
-    start, keys, scopes, questions, stems, answers,
-):  # fmt: skip
-    """Band keys and digests of one batch, written from column `start` of the outputs on."""
-    most, parts = _room(q_offsets, o_offsets, lists)
-    longest = 0
-    for row in range(len(a_offsets) - 1):
-        longest = max(longest, a_offsets[row + 1] - a_offsets[row])
-    words, spare = np.empty(max(most, longest) + 1, np.uint64), np.empty(most + 1, np.uint64)
-    grams = np.empty(most + 1, np.uint64)
-    part_hash, part_at = np.empty(parts + 1, np.uint64), np.empty((parts + 1, 2), np.int64)
-    minima = np.empty(_HASHES, np.uint32)
-    bands = len(keys)
-    rows = _HASHES // bands
-    for row in range(len(q_offsets) - 1):
-        end = _words(a_data, a_offsets[row], a_offsets[row + 1], classes, values, words, 0)
-        answer = _sequence(words, 0, end)
-        total, _, question, options = _text(
-            row, q_offsets, q_data, o_offsets, o_data, lists, classes, values, words, spare, part_hash, part_at
-        )
-        count = _windows(words, total, grams)
-        minima[:] = np.uint32(0xFFFFFFFF)
-        for i in range(count):
-            value = np.uint32(grams[i] >> _32)
-            for j in range(_HASHES):
-                hashed = np.uint32(np.uint32(value * multipliers[j]) + additions[j])
-                minima[j] = min(minima[j], hashed)
-        substance = _mix(pictures[row] + _mix(options))
-        scope = _mix(substance + answer)
-        at = start + row
-        for band in range(bands):
-            key = scope
-            for i in range(rows):
-                key = key * _WORD_BASE + _U(minima[band * rows + i])
-            keys[band, at] = np.uint32(_mix(key) >> _32)
-        scopes[at], questions[at], answers[at] = scope, question, answer
-        stems[at] = _mix(substance ^ question)
-
-
 @njit(cache=True, inline="always")
-def _held(value, table, stamps, stamp):  # type: ignore[no-untyped-def]
+def held(value, table, stamps, stamp):  # type: ignore[no-untyped-def]
     """The slot of a value in an open-addressing table, or of the free slot where it belongs (stamped otherwise)."""
     mask = len(table) - 1
     slot = np.int64(value & _U(mask))
@@ -229,7 +188,7 @@ def _held(value, table, stamps, stamp):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _table_size(most):  # type: ignore[no-untyped-def]
+def table_size(most):  # type: ignore[no-untyped-def]
     size = 64
     while size < 2 * most + 2:
         size *= 2
@@ -237,154 +196,90 @@ def _table_size(most):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def shingle_sets(q_offsets, q_data, o_offsets, o_data, lists, classes, values, out, ends):  # type: ignore[no-untyped-def]
-    """The different shingles of each text of one batch into `out`; `ends` says where each text's end."""
+def substances(o_offsets, o_data, lists, pictures, classes, values, start, out):  # type: ignore[no-untyped-def]
+    """32 bits of the substance (pictures and options) of each row of one batch, into `out` from `start` on."""
+    words = np.empty(_longest(o_offsets) + 1, np.uint64)
+    n = len(lists) - 1
+    most = 0
+    for row in range(n):
+        most = max(most, lists[row + 1] - lists[row])
+    hashes = np.empty(most + 1, np.uint64)
+    for row in range(n):
+        first = lists[row]
+        for option in range(first, lists[row + 1]):
+            end = _words(o_data, o_offsets[option], o_offsets[option + 1], classes, values, words, 0)
+            value = _sequence(words, 0, end)
+            place = option - first
+            while place > 0 and hashes[place - 1] > value:
+                hashes[place] = hashes[place - 1]
+                place -= 1
+            hashes[place] = value
+        options = _0
+        for i in range(lists[row + 1] - first):
+            if i == 0 or hashes[i] != hashes[i - 1]:
+                options = options + _mix(hashes[i])
+        if lists[row + 1] > first:
+            options = _mix(options)
+        out[start + row] = np.uint32(_mix(pictures[row] + _mix(options)) >> _32)
+
+
+@njit(cache=True)
+def _longest(offsets):  # type: ignore[no-untyped-def]
+    longest = 0
+    for i in range(len(offsets) - 1):
+        longest = max(longest, offsets[i + 1] - offsets[i])
+    return longest
+
+
+@njit(cache=True, nogil=True)
+def sign(  # type: ignore[no-untyped-def]
+    q_offsets, q_data, o_offsets, o_data, lists, a_offsets, a_data, pictures, classes, values, multipliers, additions,
+    keys, sizes, scopes, questions, stems, answers, sets,
+):  # fmt: skip
+    """Band keys, digests and different shingles (all sets one after the other, and their sizes) of one batch.
+
+    Returns how many shingles there are in all.
+    """
     most, parts = _room(q_offsets, o_offsets, lists)
-    words, spare = np.empty(most + 1, np.uint64), np.empty(most + 1, np.uint64)
+    words, spare = np.empty(max(most, _longest(a_offsets)) + 1, np.uint64), np.empty(most + 1, np.uint64)
     grams = np.empty(most + 1, np.uint64)
     part_hash, part_at = np.empty(parts + 1, np.uint64), np.empty((parts + 1, 2), np.int64)
-    table = np.empty(_table_size(most), np.uint64)
+    table = np.empty(table_size(most), np.uint64)
     stamps = np.full(len(table), -1, np.int32)
+    minima = np.empty(_HASHES, np.uint32)
+    bands = len(keys)
+    rows = _HASHES // bands
     at = 0
     for row in range(len(q_offsets) - 1):
-        total, _, _, _ = _text(
+        end = _words(a_data, a_offsets[row], a_offsets[row + 1], classes, values, words, 0)
+        answer = _sequence(words, 0, end)
+        total, _, question, options = _text(
             row, q_offsets, q_data, o_offsets, o_data, lists, classes, values, words, spare, part_hash, part_at
         )
+        first = at
         for i in range(_windows(words, total, grams)):
-            slot = _held(grams[i], table, stamps, row)
+            slot = held(grams[i], table, stamps, row)
             if stamps[slot] != row:
                 table[slot], stamps[slot] = grams[i], row
-                out[at] = grams[i]
+                sets[at] = grams[i]
                 at += 1
-        ends[row] = at
-
-
-@njit(cache=True, nogil=True)
-def repeated(keys, bits, once, twice, out):  # type: ignore[no-untyped-def]
-    """Pack (key, row) of each key whose leading bits occur twice; how many. The bitmaps come zeroed."""
-    shift = np.uint32(32 - bits)
-    for row in range(len(keys)):
-        slot = keys[row] >> shift
-        word, bit = slot >> np.uint32(6), _U(1) << _U(slot & np.uint32(63))
-        if once[word] & bit:
-            twice[word] |= bit
-        else:
-            once[word] |= bit
-    count = 0
-    for row in range(len(keys)):
-        slot = keys[row] >> shift
-        if twice[slot >> np.uint32(6)] & (_U(1) << _U(slot & np.uint32(63))):
-            out[count] = (_U(keys[row]) << _32) | _U(row)
-            count += 1
-    return count
-
-
-@njit(cache=True, nogil=True)
-def buckets(packed, bucket, rows_out, buckets_out, at):  # type: ignore[no-untyped-def]
-    """Number the runs of equal keys in sorted (key, row) pairs; next bucket number and next position."""
-    i = 0
-    while i < len(packed):
-        j = i + 1
-        while j < len(packed) and packed[j] >> _32 == packed[i] >> _32:
-            j += 1
-        if j - i > 1:
-            for k in range(i, j):
-                rows_out[at], buckets_out[at] = np.uint32(packed[k]), bucket
-                at += 1
-            bucket += 1
-        i = j
-    return bucket, at
-
-
-@njit(cache=True, nogil=True)
-def components(n, members, bucket_of, number_of_buckets):  # type: ignore[no-untyped-def]
-    """For each of n rows the smallest row that shares buckets with it, directly or through others."""
-    parent = np.arange(n).astype(np.int32)
-    first = np.full(number_of_buckets, -1, np.int32)
-    for i in range(len(members)):
-        row, bucket = members[i], bucket_of[i]
-        if first[bucket] < 0:
-            first[bucket] = row
-            continue
-        a, b = first[bucket], row
-        while parent[a] != a:
-            parent[a] = parent[parent[a]]
-            a = parent[a]
-        while parent[b] != b:
-            parent[b] = parent[parent[b]]
-            b = parent[b]
-        if a < b:
-            parent[b] = a
-        else:
-            parent[a] = b
-    for row in range(n):
-        root = row
-        while parent[root] != root:
-            root = parent[root]
-        parent[row] = root
-    return parent
-
-
-@njit(cache=True, nogil=True)
-def leaders(known, scopes, bucket_offsets, bucket_ids, heads, sets, starts, ends, threshold, leader, jaccard):  # type: ignore[no-untyped-def]
-    """Greedy leaders among the texts of one chunk, which come the preferred first.
-
-    Args:
-        known, scopes: of each text; known ones are never judged.
-        bucket_offsets, bucket_ids: which buckets each text is in.
-        heads: per bucket the newest entry of its list of leaders, -1 at first; every bucket lies in one chunk.
-        sets, starts, ends: the different shingles of each text are sets[start:end].
-        leader, jaccard: out, the text that removes each one (-1: it stays) and the similarity.
-    """
-    entries = len(bucket_ids)
-    next_entry, entry_text = np.empty(entries, np.int32), np.empty(entries, np.int32)
-    used = 0
-    seen = np.full(len(known), -1, np.int32)
-    table = np.empty(_table_size((ends - starts).max()), np.uint64)
-    stamps = np.full(len(table), -1, np.int32)
-    for text in range(len(known)):
-        best, best_jaccard = -1, 0.0
-        start, end = starts[text], ends[text]
-        size = end - start
-        filled = False
-        if not known[text]:
-            for b in range(bucket_offsets[text], bucket_offsets[text + 1]):
-                entry = heads[bucket_ids[b]]
-                while entry >= 0:
-                    other = entry_text[entry]
-                    entry = next_entry[entry]
-                    if seen[other] == text:
-                        continue
-                    seen[other] = text
-                    if scopes[other] != scopes[text]:
-                        continue
-                    theirs = ends[other] - starts[other]
-                    both = size + theirs
-                    # shared / (both - shared) >= threshold wants at least so many shared, so few foreign
-                    least = threshold / (1.0 + threshold) * both - 1e-6
-                    if size < least:
-                        continue
-                    if not filled:
-                        for i in range(start, end):
-                            slot = _held(sets[i], table, stamps, text)
-                            table[slot], stamps[slot] = sets[i], text
-                        filled = True
-                    foreign = 0
-                    for i in range(starts[other], ends[other]):
-                        if stamps[_held(sets[i], table, stamps, text)] != text:
-                            foreign += 1
-                            if theirs - foreign < least:
-                                break
-                    shared = theirs - foreign
-                    found = shared / (both - shared)
-                    if found >= threshold and (found > best_jaccard or (found == best_jaccard and other < best)):
-                        best, best_jaccard = other, found
-        leader[text], jaccard[text] = best, best_jaccard
-        if best < 0:
-            for b in range(bucket_offsets[text], bucket_offsets[text + 1]):
-                entry_text[used], next_entry[used] = text, heads[bucket_ids[b]]
-                heads[bucket_ids[b]] = used
-                used += 1
+        sizes[row] = at - first
+        minima[:] = np.uint32(0xFFFFFFFF)
+        for i in range(first, at):
+            value = np.uint32(sets[i] >> _32)
+            for j in range(_HASHES):
+                hashed = np.uint32(np.uint32(value * multipliers[j]) + additions[j])
+                minima[j] = min(minima[j], hashed)
+        substance = _mix(pictures[row] + _mix(options))
+        scope = _mix(substance + answer)
+        for band in range(bands):
+            key = scope
+            for i in range(rows):
+                key = key * _WORD_BASE + _U(minima[band * rows + i])
+            keys[band, row] = np.uint32(_mix(key) >> _32)
+        scopes[row], questions[row], answers[row] = scope, question, answer
+        stems[row] = _mix(substance ^ question)
+    return at
 
 
 @njit(cache=True, nogil=True)
@@ -432,10 +327,7 @@ def scan(  # type: ignore[no-untyped-def]
         near, asked, questions, options_out, answers: out, per row of the batch.
     """
     most, parts = _room(q_offsets, o_offsets, lists)
-    longest = 0
-    for row in range(len(a_offsets) - 1):
-        longest = max(longest, a_offsets[row + 1] - a_offsets[row])
-    words, spare = np.empty(max(most, longest) + 1, np.uint64), np.empty(most + 1, np.uint64)
+    words, spare = np.empty(max(most, _longest(a_offsets)) + 1, np.uint64), np.empty(most + 1, np.uint64)
     grams, place = np.empty(most + 1, np.uint64), np.empty(most + 1, np.int64)
     foreign = np.empty(most + 2, np.uint64)
     part_hash, part_at = np.empty(parts + 1, np.uint64), np.empty((parts + 1, 2), np.int64)

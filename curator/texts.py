@@ -7,7 +7,7 @@ A frame is sliced; a file is streamed, so that what is in memory does not grow w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint8]
+Rows = npt.NDArray[np.int64] | npt.NDArray[np.int32]
+"""Row numbers."""
 
 BATCH = 1 << 14
 """Rows that are text and word hashes at the same time; everything else is a few numbers per row."""
@@ -94,16 +96,15 @@ class Texts:
         return len(self.question)
 
 
-def texts(columns: dict[str, Any]) -> Texts:
-    """Arrow arrays of question, and if there are any of options (list of string), answer and images, as texts."""
-    n = len(columns["question"])
+def texts(columns: dict[str, Any], n: int) -> Texts:
+    """Arrow arrays of n questions, options (list of string), answers and images, whichever there are, as texts."""
     nothing = Strings(np.zeros(n + 1, np.int64), np.zeros(0, np.uint8))
     options, lists = Strings(np.zeros(1, np.int64), np.zeros(0, np.uint8)), np.zeros(n + 1, np.int64)
     if "options" in columns:
         options, lists = _options(columns["options"])
-    answer = strings(columns["answer"]) if "answer" in columns else nothing
+    question, answer = (strings(columns[name]) if name in columns else nothing for name in ("question", "answer"))
     images = pictures(columns["images"]) if "images" in columns else np.zeros(n, np.uint64)
-    return Texts(strings(columns["question"]), options, lists, answer, images)
+    return Texts(question, options, lists, answer, images)
 
 
 def _options(array: Any) -> tuple[Strings, I64]:
@@ -134,17 +135,19 @@ class Corpus(Protocol):
     """Questions to be looked at more than once, in batches."""
 
     height: int
-    pass_rows: int
-    """How many rows to `pick` at once: a file is read anew for each pick."""
+    names: tuple[str, ...]
+    """Which of `COLUMNS` the rows have."""
 
-    def batches(self, size: int = BATCH) -> Iterator[Texts]: ...
+    def batches(self, size: int = BATCH, names: Sequence[str] = COLUMNS) -> Iterator[Texts]:
+        """All rows, of each only the named columns (the others read as empty)."""
+        ...
 
-    def pick(self, wanted: I64, size: int = BATCH) -> Iterator[Texts]:
+    def pick(self, wanted: Rows, size: int = BATCH) -> Iterator[Texts]:
         """The texts of the wanted rows, given in ascending order."""
         ...
 
-    def column(self, name: str) -> pl.Series | None:
-        """One column, None where there is no such column."""
+    def column(self, name: str, wanted: Rows | None = None) -> pl.Series | None:
+        """One column (of the wanted rows, given in ascending order), None where there is no such column."""
         ...
 
 
@@ -156,34 +159,39 @@ def corpus(rows: pl.DataFrame | str | Path) -> Corpus:
 class FrameCorpus:
     """Rows in memory."""
 
-    pass_rows = BATCH
-
     def __init__(self, rows: pl.DataFrame) -> None:
         import polars as pl
 
         self.rows, self.height = rows, rows.height
         kinds = {"options": pl.List(pl.String), "images": pl.List(pl.String)}
         # a column of nothing but nulls or empty lists may have any type, and says nothing
-        self._texts = rows.select(
+        self.names = tuple(
             name for name in COLUMNS if name in rows.columns and rows[name].dtype == kinds.get(name, pl.String)
         )
+        self._texts = rows.select(self.names)
 
-    def batches(self, size: int = BATCH) -> Iterator[Texts]:
+    def batches(self, size: int = BATCH, names: Sequence[str] = COLUMNS) -> Iterator[Texts]:
+        some = self._texts.select(name for name in self.names if name in names)
         for start in range(0, self.height, size):
-            yield self._arrow(self._texts.slice(start, size))
+            yield self._arrow(some.slice(start, size), min(size, self.height - start))
 
-    def pick(self, wanted: I64, size: int = BATCH) -> Iterator[Texts]:
+    def pick(self, wanted: Rows, size: int = BATCH) -> Iterator[Texts]:
         import polars as pl
 
         for start in range(0, len(wanted), size):
-            yield self._arrow(self._texts[pl.Series(wanted[start : start + size])])
+            rows = wanted[start : start + size]
+            whole = int(rows[-1]) - int(rows[0]) + 1 == len(rows)
+            some = self._texts.slice(int(rows[0]), len(rows)) if whole else self._texts[pl.Series(rows)]
+            yield self._arrow(some, len(rows))
 
     @staticmethod
-    def _arrow(rows: pl.DataFrame) -> Texts:
-        return texts({column.name: _to_arrow(column) for column in rows.iter_columns()})
+    def _arrow(rows: pl.DataFrame, n: int) -> Texts:
+        return texts({column.name: _to_arrow(column) for column in rows.iter_columns()}, n)
 
-    def column(self, name: str) -> pl.Series | None:
-        return self.rows[name] if name in self.rows.columns else None
+    def column(self, name: str, wanted: Rows | None = None) -> pl.Series | None:
+        if name not in self.rows.columns:
+            return None
+        return self.rows[name] if wanted is None else self.rows[name].gather(wanted)
 
 
 def _to_arrow(column: pl.Series) -> Any:
@@ -203,40 +211,52 @@ def _to_arrow(column: pl.Series) -> Any:
 class FileCorpus:
     """Rows of a Parquet file, streamed."""
 
-    pass_rows = 1 << 19
-
     def __init__(self, path: Path) -> None:
         import pyarrow.parquet as pq
 
         self.path = path
         metadata = pq.read_metadata(path)
         self.height = metadata.num_rows
-        names = metadata.schema.to_arrow_schema().names
-        self._names, self._columns = names, [name for name in COLUMNS if name in names]
+        self._all = metadata.schema.to_arrow_schema().names
+        self.names = tuple(name for name in COLUMNS if name in self._all)
 
-    def batches(self, size: int = BATCH) -> Iterator[Texts]:
-        for batch in self._arrow(size):
-            yield texts(dict(zip(self._columns, batch.columns, strict=True)))
+    def batches(self, size: int = BATCH, names: Sequence[str] = COLUMNS) -> Iterator[Texts]:
+        for batch in self._arrow(size, [name for name in self.names if name in names]):
+            yield self._texts(batch)
 
-    def pick(self, wanted: I64, size: int = BATCH) -> Iterator[Texts]:
-        start = 0
-        for batch in self._arrow(size):
-            first, last = np.searchsorted(wanted, [start, start + len(batch)])
-            if last > first:
-                picked = batch.take(wanted[first:last] - start)
-                yield texts(dict(zip(self._columns, picked.columns, strict=True)))
-            start += len(batch)
+    def pick(self, wanted: Rows, size: int = BATCH) -> Iterator[Texts]:
+        for batch, rows in self._picked(wanted, size, list(self.names)):
+            yield self._texts(batch if len(rows) == len(batch) else batch.take(rows))
 
-    def column(self, name: str) -> pl.Series | None:
+    def column(self, name: str, wanted: Rows | None = None) -> pl.Series | None:
         import polars as pl
 
-        return pl.read_parquet(self.path, columns=[name])[name] if name in self._names else None
+        if name not in self._all:
+            return None
+        if wanted is None:
+            return pl.read_parquet(self.path, columns=[name])[name]
+        parts = [pl.Series(batch.column(0).take(rows)) for batch, rows in self._picked(wanted, BATCH, [name])]
+        return pl.concat(parts) if parts else pl.Series([], dtype=pl.read_parquet_schema(self.path)[name])
 
-    def _arrow(self, size: int) -> Iterator[Any]:
+    @staticmethod
+    def _texts(batch: Any) -> Texts:
+        return texts(dict(zip(batch.schema.names, batch.columns, strict=True)), len(batch))
+
+    def _picked(self, wanted: Rows, size: int, names: list[str]) -> Iterator[tuple[Any, Rows]]:
+        """Batches of the file with the positions in them that are wanted."""
+        start = 0
+        for batch in self._arrow(size, names):
+            rows = within(wanted, start, len(batch))
+            if len(rows):
+                yield batch, rows
+            start += len(batch)
+
+    def _arrow(self, size: int, names: list[str]) -> Iterator[Any]:
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(self.path) as file:
-            yield from file.iter_batches(size, columns=self._columns, use_threads=False)
+        # without pre_buffer pages are read as they are wanted, not whole row groups of them
+        with pq.ParquetFile(self.path, pre_buffer=False) as file:
+            yield from file.iter_batches(size, columns=names, use_threads=False)
 
 
 class JoinedCorpus:
@@ -245,23 +265,33 @@ class JoinedCorpus:
     def __init__(self, parts: list[Corpus]) -> None:
         self.parts = parts
         self.height = sum(part.height for part in parts)
-        self.pass_rows = max(part.pass_rows for part in parts)
+        self.names = tuple(name for name in COLUMNS if any(name in part.names for part in parts))
 
-    def batches(self, size: int = BATCH) -> Iterator[Texts]:
+    def batches(self, size: int = BATCH, names: Sequence[str] = COLUMNS) -> Iterator[Texts]:
         for part in self.parts:
-            yield from part.batches(size)
+            yield from part.batches(size, names)
 
-    def pick(self, wanted: I64, size: int = BATCH) -> Iterator[Texts]:
+    def pick(self, wanted: Rows, size: int = BATCH) -> Iterator[Texts]:
         start = 0
         for part in self.parts:
-            first, last = np.searchsorted(wanted, [start, start + part.height])
-            if last > first:
-                yield from part.pick(wanted[first:last] - start, size)
+            rows = within(wanted, start, part.height)
+            if len(rows):
+                yield from part.pick(rows, size)
             start += part.height
 
-    def column(self, name: str) -> pl.Series | None:
+    def column(self, name: str, wanted: Rows | None = None) -> pl.Series | None:
         import polars as pl
 
-        columns = [part.column(name) for part in self.parts]
+        columns, start = [], 0
+        for part in self.parts:
+            columns.append(part.column(name, None if wanted is None else within(wanted, start, part.height)))
+            start += part.height
         found = [column for column in columns if column is not None]
         return pl.concat(found) if len(found) == len(columns) else None
+
+
+def within(wanted: Rows, start: int, length: int) -> Rows:
+    """Of ascending row numbers those from `start` on, `length` at most, counted from there."""
+    # bounds of the same type: searchsorted would otherwise convert all row numbers
+    first, last = np.searchsorted(wanted, np.array([start, start + length], wanted.dtype))
+    return wanted[first:last] - wanted.dtype.type(start)
