@@ -126,7 +126,7 @@ _WRONG_AFTER_ALL = re.compile(
     r"\b(?:this|that|it|which|and)(?: option| statement| choice| answer)? is (?:therefore |thus |also )?(?:incorrect|wrong|false|not correct)\W*$"
 )
 _IF = re.compile(
-    r"\s*(?:(?:if(?! (?:you|someone|somebody|one|people|a person|i (?:had|have|were) to)\b)|suppose|assuming|were|whether|unless)\b|如果|若)|.{0,200}\bwould\b.{0,200}\bif\b|[^.]{0,80}:\W*if\b",
+    r"\s*(?:(?:if(?! (?:you|someone|somebody|one|people|a person|i (?:had|have|were) to)\b)|suppose|assuming|were|whether|unless)\b|如果|若)|.{0,200}\bwould\b.{0,200}\bif\b|[^.]{0,80}:\W{0,8}if\b",
     re.I,
 )
 _HEDGED = re.compile(r"\b(?:could|might|may|possibl[ey]|perhaps)\b|可能")

@@ -186,21 +186,21 @@ def _said(text: str, low: str, at: int, word: str, known: Choices) -> tuple[Foun
         return None
     value: re.Match[str] | None = None
     if word == "answer":
-        value = _ANSWER_IS.match(low, at, at + 190) or _ANSWER_WITH.match(text, at)
+        value = _ANSWER_IS.match(low, at, at + 190) or _ANSWER_WITH.match(text, at, at + 150)
     elif word == "ans":
-        value = _ANS.match(low, at)
+        value = _ANS.match(low, at, at + 150)
     elif word == "答案":
-        value = _DAAN.match(low, at)
+        value = _DAAN.match(low, at, at + 150)
     elif word == "选":
-        value = _XUAN.match(low, at) if low[at : at + 2] != "选项" else None
+        value = _XUAN.match(low, at, at + 150) if low[at : at + 2] != "选项" else None
     elif word == "正确":
-        value = _ZHENGQUE.match(low, at)
+        value = _ZHENGQUE.match(low, at, at + 150)
     elif word in _CHOOSING:
-        value = _CHOOSE.match(low, at)
+        value = _CHOOSE.match(low, at, at + 150)
     else:
-        value = _OPTION_IS.match(low, at, at + 150) or _LABELLED.match(low, at)
+        value = _OPTION_IS.match(low, at, at + 150) or _LABELLED.match(low, at, at + 150)
         if value is None and word in ("option", "choice") and _MINE.search(low, max(0, at - 8), at):
-            value = _MY_CHOICE.match(low, at)
+            value = _MY_CHOICE.match(low, at, at + 150)
     if value is None and not known.lone.search(text, max(0, at - 170), at + 16):
         return None
     lead = _BREAK.split(low[max(0, at - 80) : at])[-1]

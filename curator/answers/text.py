@@ -38,6 +38,7 @@ _UNDERLINE = re.compile(r"~~+|_(?:(?<![^\W_]_)_*|_*(?![^\W_]))")
 _STRUCK = re.compile(
     r"<!--(?:[^-]|-(?!->))*(?:-->|\Z)|~~[^~\n]*~~|<del>[^<]*</del>|<s>(?=\S)[^<\n]*</s>|[^\W_]\u0336", re.I
 )
+_BLANK_LINES = re.compile(r"\n[ \t\n]*\n")
 _LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}|>+)[ \t]*", re.M)
 
 
@@ -59,6 +60,8 @@ def plain(text: str) -> str:
         text = _END_TOKEN.sub("\n", _HTML.sub("", text))
     if "#" in text or ">" in text:
         text = _LINE_MARK.sub("", text)
+    if "\n\n\n" in text or "\n \n" in text:
+        text = _BLANK_LINES.sub("\n\n", text)
     text = text.replace("*", "").replace("`", "")
     return _UNDERLINE.sub("", text) if "_" in text or "~" in text else text
 

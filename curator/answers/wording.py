@@ -117,7 +117,7 @@ NAMES = re.compile(
 )
 BOX = re.compile(r"\\?boxed\s*\{(.*)\}", re.S)
 AND_ALSO = re.compile(
-    r"(?:[.!?;\n]\s*(?:but\s+|and\s+)?(?:also|and|or|maybe|perhaps|possibly|alternatively|plus)\b|"
+    r"(?:[.!?;\n]\s{0,4}(?:but\s+|and\s+)?(?:also|and|or|maybe|perhaps|possibly|alternatively|plus)\b|"
     r"\b(?:failing that|in which case|if not|otherwise|else|unless|if (?:that|this|it)(?: is|'s) (?:wrong|incorrect|not))\b)[\s,:]*(?:then\s+)?"
     r"(?:(?:it |this )?(?:could|might|may) be |it is |it's |maybe |option |choice |the answer is )?[(\[]?(?-i:(?P<letter>[A-Z]))(?![A-Za-z0-9'])",
     re.I,
@@ -197,7 +197,7 @@ WRONG_ONE = re.compile(
 )
 # "Select the best answer: A" repeats the prompt; it says nothing.
 PROMPTS = re.compile(
-    r"(?:^|[.!?:\n])[\s\"'(]*(?:(?:please|now|then|and|you (?:must|should))\s+)*"
+    r"(?:^|[.!?:\n])[ \t\"'(]{0,9}(?:(?:please|now|then|and|you (?:must|should))\s+)*"
     r"(?:select|choose|pick|provide|give|state|identify|indicate|write|enter|mark|find|circle|output|report|return|submit|name|tick)\s+"
     r"(?:only\s+|just\s+)?(?:the|your|one|a|an|which)\b[^.!?:\n]{0,60}\b(?:answer|option|choice|letter|response|statement|one)s?\b[^.!?:\n]{0,60}:?\s*$"
     r"|请[^。,\n]{0,30}$",
