@@ -204,7 +204,7 @@ class Choices:
             if second != reading.label and second in self.labels and not article and not AFTER_NOT.match(after):
                 return SEVERAL
         if reading.label and any(
-            m[1] not in (None, reading.label) for m in ALSO_RIGHT.finditer(phrase[:400]) if "also" in phrase
+            (m[1] or m[2] or m[3]) != reading.label for m in ALSO_RIGHT.finditer(phrase[:400]) if "also" in phrase
         ):
             return SEVERAL
         if reading.label and (maybe := PERHAPS.search(phrase if closed else first_sentence(phrase))):

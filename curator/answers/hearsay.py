@@ -22,17 +22,20 @@ _SAY = (
     r"guess(?:es|ed)|insist(?:s|ed)?|assert(?:s|ed)?|told|heard|wrote|writes|replie[sd]|answered|reckon(?:s|ed)?|quoth|"
     r"declare[sd]?|swears?|swore|joke[sd]|whisper(?:s|ed)?|pretend(?:s|ed)?|imagine[sd]?|rumou?r|legend)"
 )
+_PEOPLE = (
+    r"(?:fools?|friends?|colleagues?|class(?:mates?)?|students?|readers?|candidates?|examinees?|teachers?|professors?|"
+    r"tutors?|neighbou?rs?|uncle|aunt|brother|sister|mother|father|users?|guy|bots?|chatbots?|experts?|critics?|doctors?|"
+    r"strangers?)"
+)
 _PERSON = (
     r"(?:some(?:one|body)?|others|many|most(?: of (?:them|us))?|few|people|every(?:one|body)|any(?:one|body)|nobody|"
-    r"no one|they|them|he|him|she|her|fools?|friends?|colleagues?|class(?:mates?)?|students?|readers?|candidates?|"
-    r"examinees?|teachers?|professors?|tutors?|neighbou?rs?|uncle|aunt|brother|sister|mother|father|users?|guy|"
-    r"bots?|chatbots?|experts?|critics?|doctors?|strangers?)"
+    rf"no one|they|them|he|him|she|her|{_PEOPLE})"
 )
 _CHOOSES = r"(?:choos(?:e|es|ing)|chose|select(?:s|ed)?|pick(?:s|ed)?|go(?:es)? (?:with|for)|went (?:with|for)|vote[sd]?|opt(?:s|ed)?|g[ai]ves?|mark(?:s|ed)?|conclude[sd]?)"
 _SAYING = re.compile(rf"\b{_SAY}\b")
 # "I would say", "let me say", "it is safe to say"; what I heard or once thought is another matter.
 _SELF = re.compile(
-    r"\b(?:(?:i|we|let me|let us|let's)(?:'d|'ll|'m)?(?: (?!was\b|were\b|been\b|had\b)[\w']+){0,3}|(?:my|our)|"
+    r"\b(?:(?:i|we|let me|let us|let's)(?:'d|'ll|'m)?(?: (?!was\b|were\b|been\b|had\b|no\b|used\b|once\b)[\w']+){0,3}|(?:my|our)|"
     r"(?:safe|fair|reasonable|have|need|right|inclined|logical) to) $"
 )
 _NOT_OWN = _words("said thought believed claimed guessed told heard pretend pretended imagine imagined")
@@ -41,7 +44,8 @@ _ASCRIBED = re.compile(
     rf"\b(?:in|to) (?:his|her|their|your|[\w-]+'s) (?:opinion|view|eyes|words|mind|dreams)\b|"
     rf"\b{_PERSON} (?:[\w']+ ){{0,3}}?{_CHOOSES}\b|\b(?:given|made|chosen|picked|considered|regarded|seen|taken|viewed) by (?:[\w'-]+ ){{0,3}}?{_PERSON}\b|"
     r"\b(?:previous|last|earlier|next|other|preceding) (?:question|item|problem|exercise)\b|\bquestion (?:[2-9]|\d\d)\b|"
-    r"\b(?:idea|notion|suggestion|assumption|belief|view|argument|theory|opinion) that\b"
+    rf"\b(?:from|of|by) (?:(?:the|my|your|an?|some) )?{_PEOPLE}\b|\b(?:oh,? sure|yeah,? right)\b|\blast time\b|"
+    r"\b(?:myth|misconception|mistake|error|lie|rumou?r|idea|notion|suggestion|assumption|belief|view|argument|theory|opinion) that\b"
 )
 _EXAMPLE = re.compile(
     r"\b(?:for (?:example|instance)|e\.g|examples?|sample|format|template|looks? like|such as|phrase|sentence|at first (?:glance|sight))\b"
@@ -67,7 +71,7 @@ _REN = (
 )
 _ZH_BEFORE = re.compile(
     rf"{_REN}[^,。;]{{0,6}}?(?:说|讲|认为|觉得|以为|猜|声称|主张|答|的)[^,。;]{{0,8}}$|{_REN}[^,。;]{{0,5}}$|"
-    r"[据听]说[^。;]{0,6}$|第[2-9二三四五]\d?[题问][^。;]{0,8}$|(?:误|错|乱|假设|假如|如果|倘若|是否|难道|例如|比如)[^,。;]{0,6}$"
+    r"[据听]说[^。;]{0,6}$|(?:以前|过去|曾经?|原来|原先|示例|格式|样例|模板)[^。;]{0,8}$|只有[^。;]{0,20}才[选是]?$|第[2-9二三四五]\d?[题问][^。;]{0,8}$|(?:误|错|乱|假设|假如|如果|倘若|是否|难道|例如|比如)[^,。;]{0,6}$"
 )
 
 
@@ -135,6 +139,7 @@ _CHOOSERS = _LINKS | _words(
     "forced likely probably definitely still my best it please decide decided correctly confidently "
     "do choose chose having been the answer inclined just simply only ll d m if asked guess"
 )
+_AT_FIRST = re.compile(r"\W*(?:initially|at first|originally|previously|once)\b")
 _WORDS = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 
 
@@ -146,12 +151,14 @@ def is_given(lead: str) -> bool:
     if not said or not said[-1].isascii():
         return True
     if said[-1] in ("the", "our", "this", "that", "these"):
-        return len(said) < 2 or said[-2] not in ("of", "than", "like", "near", "from", "unlike")
+        return len(said) < 2 or said[-2] not in ("of", "than", "like", "near", "from", "unlike", "not", "never")
     return said[-1] in _LINKS
 
 
 def chooses(lead: str) -> bool:
     """Is the choice that follows this lead the response's own ("so I would", "I have to"), and made?"""
+    if _AT_FIRST.match(lead.lower()):
+        return False
     return all(word in _CHOOSERS for word in _WORDS.findall(_CLAUSE.split(lead.lower())[-1]))
 
 
@@ -183,12 +190,12 @@ _UNDONE = re.compile(
     r"(?:(?:that|this|which|it)(?:'s| is| was|)(?: (?:definitely|clearly|obviously|certainly|a|an|the))*"
     r"(?:(?: not|n't)(?: (?:right|correct|true|it|so|really|the case|(?:the|my) answer))?\s*(?:[.,;!]|$)| (?:wrong|false|incorrect|untrue|lie|joke|mistake|trap|trick|nonsense)\b)"
     r"|(?:just |only )?(?:kidding|joking)\b|not really\b|not\s*[.!]|not\s*$|i(?:'m| am| was)? (?:lied|lying|joking|kidding|wrong|take (?:it|that) back|made (?:it|that) up|doubt (?:it|that)|don't (?:think|believe) so)\b"
-    r"|said no one\b|(?:i |let me )?(?:retract|withdraw|take (?:it|that|this) back|scratch that|forget (?:it|that|what)|disregard|ignore that)\b)"
+    r"|said no one\b|(?:ha ?ha|lol)\b|(?:i |let me )?(?:retract|withdraw|take (?:it|that|this) back|scratch that|forget (?:it|that|what)|disregard|ignore that)\b)"
 )
 # A verdict on what stands before it: "B (wrong)", "B: no", "B ✗".
 _VERDICT = re.compile(
     r"[\s)\]\"',:=(\[–—-]*(?:[✗✘❌]|(?:wrong|incorrect|false|untrue|excluded|eliminated|ruled out|dismissed|rejected|improbable|doubtful)\b|"
-    r"no\s*(?:[.,;)\]!]|$))"
+    r"no\s*(?:[.,;)\]!]|$)|(?:is|are) (?:only (?:correct|right|true)|(?:correct|right|true) (?:only|except|if|unless))\b)"
 )
 _SAYS_AFTER = re.compile(
     r"[\s)\].,\"'*–—(:;-]*(?:at least[,]? )?(?:or )?(?:"
@@ -212,7 +219,7 @@ _REASONS = (
     "based",
 )
 _ZH_AFTER = re.compile(
-    rf"[\s)\]】」》\"'选项]*(?:\??\s*[吗么]|的(?:人|同学|学生|考生|说法|观点|看法|想法)|(?:是|为)(?:一种|一个)?(?:大?多数|很多|许多|不少|常见|错|{_REN})|"
+    rf"[\s)\]】」》\"'选项]*(?:\??\s*[吗么]|[,\s]*(?:才怪|就怪)|的(?:人|同学|学生|考生|说法|观点|看法|想法)|(?:是|为)(?:一种|一个)?(?:大?多数|很多|许多|不少|常见|错|{_REN})|"
     rf"[,(—-]+\s*(?:{_REN}[^。;]{{0,8}}?(?:说|讲|认为|觉得|以为|想)|[据听]说)|[。,;!\s]+(?:哦|啊|等等)?,?\s*(?:不对|我?[收撤]回|算了|错了))"
 )
 
@@ -238,7 +245,7 @@ def doubted(tail: str) -> bool:
             return (
                 others_say(words)
                 or bool(_VERB_FIRST.match(words))
-                or (bool(aside["comma"]) and words.startswith(("if ", "unless ", "until ")))
+                or (bool(aside["comma"]) and words.startswith(("if ", "unless ", "until ", "when ")))
             )
     return bool(_ASCRIBED.match(closed) or _VERB_FIRST.match(closed))
 

@@ -65,7 +65,7 @@ _BREAK = re.compile(r"[.!?。\n]")
 _DENIED = re.compile(
     r"(?:\b(?:if|whether|suppose|assum\w+|unless|were|wrong|incorrect|not|no|false|what|which|possible|potential|"
     r"plausible|another|other|second|third|cannot|refuse to|alternative|partial\w*|neither|nor|previous|expected|each|every|likely to)\b"
-    r"[\s\w,'-]{0,12}|n't\b[\s\w,'-]{0,12}|不(?:能|可以?|应该?|会|要|宜|该)?|非|错误的?|错|无|没有?)$"
+    r"[\s\w,'-]{0,12}|n't\b[\s\w,'-]{0,12}|不(?:能|可以?|应该?|会|要|宜|该)?|不(?:认为|觉得|相信)|怀疑|[别勿莫]|非|错误的?|错|无|没有?)$"
 )
 _IS = (
     r"(?:\bis\b|\bwas\b|\bare\b|\bwould (?:likely |most likely |then |therefore |have to )?be\b|\bshould be\b|"
@@ -156,9 +156,9 @@ def _anchors(low: str) -> list[tuple[int, str]]:
 
 def _shared(said: str, given: str, known: Choices) -> bool:
     """Is another letter called right as well ("The answer is A. B is also correct.")?"""
-    if not ("also" in said or "equally" in said or "just as" in said or "也" in said):
+    if not any(word in said for word in ("also", "equally", "just as", "so is", "as is", "也")):
         return False
-    others = {m[1] or m[2] for m in ALSO_RIGHT.finditer(said)} & set(known.labels)
+    others = {m[1] or m[2] or m[3] for m in ALSO_RIGHT.finditer(said)} & set(known.labels)
     return bool(others - {given})
 
 
@@ -242,7 +242,9 @@ def _said(text: str, low: str, at: int, word: str, known: Choices) -> tuple[Foun
     return Found(at, end, reading, final), True
 
 
-_ONLY_IF = re.compile(r"\s*(?:answer|option|choice|diagnosis)?\s*(?:only )?(?:if|unless)\b")
+_ONLY_IF = re.compile(
+    r"\s*(?:answer|option|choice|diagnosis)?,?\s*(?:(?:only )?(?:if|unless|when)|only (?:in|for)|except|right\?|isn't it)"
+)
 _UNREAL = re.compile(r"^\W*(?:if|suppose|assuming|were|whether|unless)\b|如果|假如")
 _UNSURE = re.compile(
     r"\b(?:not|deny|denies|unlikely|false|wrong|if|whether|possible|unclear|unsure|claim\w*|who|those|some)\b|n't\b|(?<!no )(?<!a )\bdoubt"
@@ -255,9 +257,10 @@ _SUBJECT = re.compile(
 _IS_CORRECT = re.compile(
     r"\s*[)\].:\"']*\s*(?:[^.;\n]{0,120}?\s)??(?:is|would be|must be|should be|seems|appears to be|appears|as|being)\s+"
     r"(?:therefore |thus |also |clearly |indeed |likely |probably |hence )?(?P<deny>not |in)?(?:the |a |an )?"
-    r"(?:single |only |most |one |better |(?<=the )more (?:likely|probable|appropriate|suitable|accurate) )?(?P<word>correct|right|best|answer|better (?:choice|option|answer)|most \w+|accurate|appropriate|true|likely|"
+    r"(?:single |(?<=the )only |most |one |better |(?<=the )more (?:likely|probable|appropriate|suitable|accurate) )?(?P<word>correct|right|best|answer|better (?:choice|option|answer)|most \w+|accurate|appropriate|true|likely|"
     r"valid)\b|\s*[)\]:.]?\s*(?:选?项)?\s*(?:是|为)?(?P<deny2>不)?最?(?P<word2>正确)"
 )
+_IS_VERB = re.compile(r"\b(?:is|are|was|would be|seems)\b")
 _VERB = re.compile(r"\)|[)\]\s]*\s(?:is|would be|must be|should be|seems|appears)\b|[)\]\s]*选?项?(?:是|正确)")
 # "While A is tempting, option D is correct": the predicate is another letter's.
 _ANOTHER = re.compile(r",\s*(?:(?:but|and|the|option|choice)\s+){0,3}[(\[]?[A-Z][)\]]?\s+(?:is|would be|must be)\b")
@@ -276,9 +279,12 @@ def _is_the_answer(text: str, low: str, at: int, known: Choices) -> tuple[Found,
     that = lead.rfind(" that ")
     if that >= 0 and _UNSURE.search(lead[:that]):
         return None
-    if "," in lead or that >= 0:
+    # "B is right and C is right": another clause, where the first has its verb.
+    conj = max(lead.rfind(" and "), lead.rfind(" but ")) + 4
+    conj = conj if conj > 4 and _IS_VERB.search(lead[:conj]) else 0
+    if "," in lead or that >= 0 or conj:
         # "由此可知,B项正确", "A is wrong, B is correct": the clause next to the anchor, where it has a subject.
-        last = begin + max(lead.rfind(",") + 1, that + 6 if that >= 0 else 0)
+        last = begin + max(lead.rfind(",") + 1, that + 6 if that >= 0 else 0, conj)
         nearest = _SUBJECT.match(text[last : at + 16])
         own = nearest and (_VERB.match(low, last + nearest.end()) or not (subject and subject[1] in known.labels))
         if nearest and own:

@@ -20,7 +20,7 @@ from curator.answers.conclusions import REFUSAL, conclusion, verdicts
 from curator.answers.hearsay import doubted, goes_on, mentioned
 from curator.answers.prose import Found, settle, statement
 from curator.answers.text import left_open, plain, split_think, turns, was_closed
-from curator.answers.wording import AND, SAYS
+from curator.answers.wording import SAYS, is_negated
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,13 +206,15 @@ def _marked(text: str, found: list[Found], known: Choices) -> Reading:
     if after and len(after) < 200:
         if hence := SAYS.match(after):
             after = after[hence.end() :]
-        if (more := AND.match(tail)) and more["letter"] in known.labels.replace(agreed.label, ""):
-            return SEVERAL
         other = known.letter(after)
         if other and other[0] != agreed.label and other[0] in known.labels and known.is_option(after, other[0]):
             return Reading(None, "contradiction")
     if len(rest) > 12 and statement(rest, known, False).label not in (None, agreed.label):
         return Reading(None, "contradiction")
+    for more in known.lone.finditer(after) if len(after) < 40 else ():
+        article = more[0] in "AI" and after[more.end() : more.end() + 2].strip().islower()
+        if more[0] != agreed.label and not article and not is_negated(after, more.start(), more.end()):
+            return SEVERAL
     return agreed
 
 

@@ -141,7 +141,7 @@ PERHAPS = re.compile(r"\b(?:maybe|perhaps|possibly|alternatively)[\s,]*[(\[]?([A
 # "B is also correct": a second answer, whatever the first was.
 ALSO_RIGHT = re.compile(
     r"(?<![A-Za-z0-9_'])[(\[]?([A-Z])[)\]]?\s+(?:is|are|would be|could be|may be|might be|can be)\s+(?:also|equally|just as)\s+"
-    r"(?:be\s+)?(?:the\s+|a\s+|an\s+)?(?:correct|right|acceptable|valid|answer|good)\b|([A-Z])(?:选?项)?也(?:是)?(?:正确|对)"
+    r"(?:be\s+)?(?:the\s+|a\s+|an\s+)?(?:correct|right|acceptable|valid|answer|good)\b|\b(?:so|as) (?:is|are) ([A-Z])\b|([A-Z])(?:选?项)?也(?:是)?(?:正确|对)"
 )
 ANY_LETTER = re.compile(r"(?<![A-Za-z0-9_À-ɏ'-])[(\[]?([A-Z])(?![A-Za-z0-9_À-ɏ']|-\w)")
 NEGATED = re.compile(
@@ -157,11 +157,11 @@ TOPIC = re.compile(
 BUT = re.compile(r"\b(?:but|rather|instead|however)\b[\s,:]*(?:it is|it's|is|rather|instead)?|而是|应为|应选|而应")
 BESIDE = re.compile(r"[\s,]*[(\[](?:option |choice |选项)?([A-Z])[)\]]")
 BEFORE_NOT = re.compile(
-    r"\b(?:used to|unless|not|no|never|neither|nor|without|cannot|doubt|second[- ](?:best|most)|false that|refus(?:e|ed|ing)|unlike|except|excluding|excludes?|excluded|"
+    r"\b(?:used to|unless|whether|wonder|not|no|never|neither|nor|without|cannot|doubt|second[- ](?:best|most)|false that|refus(?:e|ed|ing)|unlike|except|excluding|excludes?|excluded|"
     r"rather than|instead of|other than|less likely than|as opposed to|than|rules? out|"
     r"ruling out|ruled out|(?:can|we|i|and|then|also) eliminate|eliminat(?:ed|ing)|unlikely|against|"
     r"incorrect|wrong|absence of|absent)\b|n't\b|"
-    r"不是|不属于|并非|排除|没有|而非|不选|不|无|非"
+    r"不是|不属于|[别勿]选|别$|勿$|并非|排除|没有|而非|不选|不|无|非"
 )
 AFTER_NOT = re.compile(
     r"[\s)\]}\"',]*(?:\([A-Z]\)\s*)?(?:(?!(?:al)?though\b|but\b|while\b|whereas\b|because\b|since\b|as\b)[\w-]+\s+){0,2}?(?:(?:is|are|was|were|would be|would|can be|can|"
@@ -170,7 +170,7 @@ AFTER_NOT = re.compile(
     r"(?:(?:the |an? )(?:wrong|incorrect) (?:answer|option|choice)|not|n't|unlikely|less|incorrect|wrong|false|excluded|ruled|never|eliminated|inappropriate|"
     r"contraindicated|unrelated|irrelevant|least|improbable|doubtful|dismissed|discarded|rejected)\b|(?:isn|aren|doesn|don|wasn|can|won|couldn|wouldn)'?t\b|"
     r"cannot\b|(?:选?项)?(?:显然|明显|肯定|当然|其实|似乎|可能|可以?|应该?|应当|是|就|也|都|均|并){0,3}(?:不(?!过)|错|排除|无关)|"
-    r"(?:也许|或许|可能|大概)(?:是|为)?(?:对|正确))"
+    r"(?:也许|或许|可能|大概|未必|看似|貌似|看起来|似乎)(?:是|为)?(?:对|正确)|是(?:干扰|陷阱|错|常见))"
 )
 # Questions that ask for the exception: "the statement that is not true is X", "all are true except X".
 SINGLED_OUT = re.compile(
