@@ -20,6 +20,7 @@ from curator.answers.wording import (
     AFTER_A,
     AFTER_I,
     AFTER_NOT,
+    ALSO,
     ALSO_RIGHT,
     AND,
     AND_ALSO,
@@ -203,10 +204,9 @@ class Choices:
             article = second == "A" and after[:1] == " " and after[1:2].islower()
             if second != reading.label and second in self.labels and not article and not AFTER_NOT.match(after):
                 return SEVERAL
-        if reading.label and any(
-            (m[1] or m[2] or m[3]) != reading.label for m in ALSO_RIGHT.finditer(phrase[:400]) if "also" in phrase
-        ):
-            return SEVERAL
+        if reading.label and any(word in phrase for word in ALSO):
+            others = {m[1] or m[2] or m[3] for m in ALSO_RIGHT.finditer(phrase[:400])}
+            reading = SEVERAL if others - {reading.label} else reading
         if reading.label and (maybe := PERHAPS.search(phrase if closed else first_sentence(phrase))):
             return SEVERAL if maybe[1] in self.labels and maybe[1] != reading.label else reading
         return reading

@@ -145,7 +145,9 @@ REFUSAL = re.compile(
     r"none of the (?:options|above|choices)|no correct (?:answer|option))|"
     r"无法|不能(?:确定|回答|提供)|没有正确|无正确|抱歉|对不起"
 )
-_STOP = re.compile(r"[.!?](?<![\s(.][A-Za-z].)(?<!^[A-Za-z].)(?<!\bvs.)(?=[\s\"')\]]|$)|[。!?;]|\n+")
+_STOP = re.compile(
+    r"[.!?。;\n](?:(?<=[!?。;])|(?<=\n)\n*|(?<![\s(.][A-Za-z].)(?<!^[A-Za-z].)(?<!\bvs.)(?=[\s\"')\]]|$))"
+)
 
 
 def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
@@ -158,9 +160,8 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
     if truncated:
         return NOTHING
     text = text.rstrip()
-    broken_off = (text[-1:] not in _ENDS and len(text) > (120 if text.isascii() else 40)) or bool(
-        _MIDWAY.search(text[-40:])
-    )
+    long = len(text) > (120 if text.isascii() else 40)
+    broken_off = text[-1:] not in _ENDS and (long or bool(_MIDWAY.search(text[-40:])))
     sentences = _sentences(text[-2400:], known)[-40:]
     if broken_off:
         sentences = sentences[:-1]
@@ -173,7 +174,7 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
         superlative = bool(_SUPERLATIVE.search(low)) and not _TURNED_DOWN.search(low)
         if _HEDGED.search(low) and not superlative:
             strength = 1
-        reading = NOTHING if _WRONG_AFTER_ALL.search(low) else _names(sentence, known, strength)
+        reading = NOTHING if _WRONG_AFTER_ALL.search(low[-40:]) else _names(sentence, known, strength)
         if reading.why == "none":
             if i < 2 and superlative:
                 return NOTHING  # it concludes, but with something that is no option

@@ -104,6 +104,8 @@ def reported(lead: str) -> bool:
     """
     if not lead.isascii() and _ZH_BEFORE.search(lead):
         return True
+    if not lead or lead.isspace():
+        return False
     *clauses, last = _CLAUSE.split(lead.lower())
     if others_say(last) or _UNSAID.search(last) or _EXAMPLE.search(lead) or _OTHERWISE.match(last):
         return True

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from curator.answers.choices import NOTHING, SEVERAL, Choices, Reading
 from curator.answers.hearsay import chooses, doubted, goes_on, is_given, others_say, reported
-from curator.answers.wording import ALSO_RIGHT, PROMPTS, WAIT, first_sentence
+from curator.answers.wording import ALSO, ALSO_RIGHT, PROMPTS, WAIT, first_sentence
 
 
 class Found(NamedTuple):
@@ -156,7 +156,7 @@ def _anchors(low: str) -> list[tuple[int, str]]:
 
 def _shared(said: str, given: str, known: Choices) -> bool:
     """Is another letter called right as well ("The answer is A. B is also correct.")?"""
-    if not any(word in said for word in ("also", "equally", "just as", "so is", "as is", "也")):
+    if not any(word in said for word in ALSO):
         return False
     others = {m[1] or m[2] or m[3] for m in ALSO_RIGHT.finditer(said)} & set(known.labels)
     return bool(others - {given})

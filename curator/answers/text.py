@@ -71,7 +71,9 @@ def plain(text: str) -> str:
 # A word is a number (with its sign and decimals), a run of letters and digits, one CJK character,
 # or one of the signs that change a meaning.
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-WORD = re.compile(rf"(?:(?<![\w.)])[-+])?\d+(?:[.,]\d+)*|[{_CJK}]|[^\W_{_CJK}]+(?:\.\d+|'s\b)?|[%°+<>=≥≤①-⑳]")
+WORD = re.compile(
+    rf"[^\W\d_{_CJK}][^\W_{_CJK}]*(?:\.\d+|'s\b)?|(?:(?<![\w.)])[-+])?\d+(?:[.,]\d+)*|[{_CJK}]|[%°+<>=≥≤①-⑳]"
+)
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
@@ -93,7 +95,7 @@ def _spelt(said: str) -> str:
 
 
 # Plural endings, where the word is long enough for the rest to be its singular.
-_PLURAL = re.compile(r"(?<=[a-z]{3}[^\W\dsuai])s(?= )|(?<=[a-z]{4}a)s(?= )")
+_PLURAL = re.compile(r"s(?= )(?:(?<=[a-z]{3}[^\W\dsuai]s)|(?<=[a-z]{4}as))")
 
 
 def singular(said: str) -> str:

@@ -139,6 +139,7 @@ OR_ELSE = re.compile(
 )
 PERHAPS = re.compile(r"\b(?:maybe|perhaps|possibly|alternatively)[\s,]*[(\[]?([A-Z])(?![A-Za-z0-9_']|\s[a-z])")
 # "B is also correct": a second answer, whatever the first was.
+ALSO = ("also", "equally", "just as", "so is", "as is", "也")
 ALSO_RIGHT = re.compile(
     r"(?<![A-Za-z0-9_'])[(\[]?([A-Z])[)\]]?\s+(?:is|are|would be|could be|may be|might be|can be)\s+(?:also|equally|just as)\s+"
     r"(?:be\s+)?(?:the\s+|a\s+|an\s+)?(?:correct|right|acceptable|valid|answer|good)\b|\b(?:so|as) (?:is|are) ([A-Z])\b|([A-Z])(?:选?项)?也(?:是)?(?:正确|对)"
