@@ -112,8 +112,10 @@ def run_tool(tool: str, folder: str) -> None:
         return lambda some: [one(data) for data in some]
 
     def stage(workers: int | None) -> Callable[[list[bytes]], object]:
-        from curator import recipe
+        from curator import image_fast, recipe
         from curator.images import process
+
+        image_fast.COMPILED_FROM = 0  # as after the first seconds of a large set
 
         return lambda some: [
             row.sha256 for row in process(((str(n), d) for n, d in enumerate(some)), recipe.Images(), workers)
@@ -206,8 +208,8 @@ def speed(rounds: int) -> Iterator[str]:
         f"Peer: {installed}. curator: Pillow {Image.__version__}, simplejpeg {simplejpeg.__version__}, numpy {numpy.__version__}. "
         f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}. {rounds} paired rounds, seed {SEED}. "
         "Milliseconds an image, medians; ratios are medians (least-most) of the rounds' own ratios. CPU compares one thread "
-        "with one thread; wall compares the stage with a thread per core with the peer's loop, other work on the machine "
-        "included.\n"
+        "with one thread, compiled code loaded; wall compares the stage with a thread per core with the peer's loop, other work "
+        f"on the machine included (load {os.getloadavg()[0]:.1f} at the start).\n"
     )
     with tempfile.TemporaryDirectory() as temporary:
         corpora = []

@@ -27,7 +27,7 @@ from curator.texts import I64, U8, U64, FrameCorpus
 if TYPE_CHECKING:
     import polars as pl
 
-FINGERPRINT_VERSION = 1
+FINGERPRINT_VERSION = 2
 IMAGE_COLUMNS = ("sha256", "original_sha256", "pixel_sha256", "phash", "detail")
 _KEY = b"curator.fingerprint"
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -236,18 +237,38 @@ def png_is_whole(png: bytes) -> bool:
         if columns > 0 and rows > 0:
             missing += rows * (1 + (columns * bits + 7) // 8)
     unpack = zlib.decompressobj()
-    position = len(PNG_SIGNATURE)
-    while position < len(png):
-        length, name = struct.unpack_from(">I4s", png, position)
-        body = png[position + 8 : position + 8 + length] if name == b"IDAT" else b""
+    for body in _packed(png):
         try:
             while body and missing > 0:
                 missing -= len(unpack.decompress(body, 1 << 20))
                 body = unpack.unconsumed_tail
         except zlib.error:
             return False
-        position += 12 + length
     return missing <= 0
+
+
+def png_rows(png: bytes, size: int) -> bytes:
+    """The rows of a PNG file (as `strip_png` returns it) of `size` bytes in all, each behind its filter.
+
+    Raises:
+        Damaged: the packed data do not unpack, or hold fewer.
+    """
+    try:
+        rows = zlib.decompressobj().decompress(b"".join(_packed(png)), size)
+    except zlib.error as error:
+        raise Damaged("corrupt-image", f"PNG: {error}") from None
+    if len(rows) < size:
+        raise Damaged("truncated-image", "PNG: fewer rows than its header says")
+    return rows
+
+
+def _packed(png: bytes) -> Iterator[bytes]:
+    position = len(PNG_SIGNATURE)
+    while position < len(png):
+        length, name = struct.unpack_from(">I4s", png, position)
+        if name == b"IDAT":
+            yield png[position + 8 : position + 8 + length]
+        position += 12 + length
 
 
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))

@@ -20,6 +20,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from curator.image_pixels import condensed
+
 SIDE = 64
 """Pixels per side of the gray version that hashing wants at least, where the image has them."""
 BITS = 256
@@ -32,11 +34,11 @@ _SHARED = 3
 
 
 def pixel_hash(pixels: NDArray[np.uint8]) -> str:
-    """sha256 hex of an image's size and RGB samples: height x width x 3, or x 1 for gray, which counts as three equal
-    channels. A JPEG and the PNG of its decoded pixels have the same."""
-    height, width, channels = pixels.shape
+    """sha256 hex of an image's size and samples, height x width x 3 (RGB) or x 1 (gray). Three equal channels count as
+    gray, so one picture has one hash: as a JPEG and as the PNG of its decoded pixels, stored as gray or as RGB."""
+    height, width, _ = pixels.shape
     digest = hashlib.sha256(f"{width}x{height}\n".encode())
-    digest.update(np.ascontiguousarray(pixels if channels == 3 else np.repeat(pixels, 3, 2)).data)
+    digest.update(np.ascontiguousarray(condensed(pixels)).data)
     return digest.hexdigest()
 
 

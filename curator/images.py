@@ -91,20 +91,20 @@ def normalise(data: bytes, *, min_side: int = 28, max_side: int = 1024) -> Norma
 
 def fingerprint(image: Normalised, pixels: NDArray[np.uint8] | None = None) -> tuple[bytes, bytes]:
     """Perceptual hash and detail (`image_hash.fingerprint`) of a normalised image, from a gray version that is as small
-    as hashing allows. A JPEG is decoded at that size, in eighths: half the cost of decoding it whole.
+    as hashing allows. A JPEG whose pixels are not at hand is decoded at that size, in eighths.
 
     Args:
-        pixels: what `image` decodes to, height x width x 3 or 1, when it is at hand.
+        pixels: what `image` decodes to, height x width x 3 or 1.
     """
     width, height = image.width, image.height
-    if image.format == "JPEG":
+    if pixels is None and image.format == "JPEG":
         eighths = next(n for n in range(1, 9) if n == 8 or min(width, height) * n > 8 * (image_hash.SIDE - 1))
         rows, columns = -(-height * eighths // 8), -(-width * eighths // 8)
         small = simplejpeg.decode_jpeg(image.data, "GRAY", min_height=rows, min_width=columns)
         return image_hash.fingerprint(small[..., 0], height * eighths / 8, width * eighths / 8)
     whole = Image.open(io.BytesIO(image.data)) if pixels is None else _image(pixels)
     factor = max(1, min(8, min(width, height) // image_hash.SIDE))
-    return image_hash.fingerprint(np.asarray(whole.convert("L").reduce(factor)), height / factor, width / factor)
+    return image_hash.fingerprint(np.asarray(whole.reduce(factor).convert("L")), height / factor, width / factor)
 
 
 def process(
@@ -173,8 +173,8 @@ def _row(content: bytes, digest: str, settings: recipe.Images) -> ImageRow:
         result = decoded(content, settings.min_side, settings.max_side)
     except BadImage as bad:
         return ImageRow("", original_sha256=digest, reason=bad.reason, problem=bad.detail)
-    image = result.image
-    phash, detail = fingerprint(image, result.pixels)
+    image, pixels = result.image, image_pixels.condensed(result.pixels)
+    phash, detail = fingerprint(image, pixels)
     return ImageRow(
         ref="",
         sha256=digest if image.data is content else hashlib.sha256(image.data).hexdigest(),
@@ -182,7 +182,7 @@ def _row(content: bytes, digest: str, settings: recipe.Images) -> ImageRow:
         width=image.width,
         height=image.height,
         original_sha256=digest,
-        pixel_sha256=image_hash.pixel_hash(result.pixels),
+        pixel_sha256=image_hash.pixel_hash(pixels),
         phash=phash,
         detail=detail,
         notes=image.notes,
@@ -231,36 +231,21 @@ def _jpeg(data: bytes, min_side: int, max_side: int) -> Decoded:
     if pixels is None:  # inks, or a sampling that few readers know: stored as plain RGB
         bare.plain = False
         return _finish(image_read.loaded("JPEG", bare.data), bare, "JPEG", notes, min_side, max_side)
-    upright = bare.orientation == 1 and bare.profile is None
-    if bare.plain and upright and image_pixels.fits(bare.width, bare.height, min_side, max_side):
-        return Decoded(Normalised(bare.data, "JPEG", bare.width, bare.height, notes), pixels)
-    if bare.profile is None and _channels_equal(pixels):
-        # Most radiographs: one channel is turned and resized for all three.
-        return _finish(_image(pixels[..., :1]), bare, "JPEG", notes, min_side, max_side, mode="RGB")
-    return _finish(_image(pixels), bare, "JPEG", notes, min_side, max_side)
-
-
-def _channels_equal(pixels: NDArray[np.uint8]) -> bool:
-    if pixels.shape[2] != 3:
-        return False
-    for rows in (pixels[pixels.shape[0] // 2 :][:1], pixels):  # a coloured picture shows in its middle row already
-        samples = rows.reshape(-1)
-        differ = samples[1:] != samples[:-1]
-        differ[2::3] = False  # from one pixel to the next
-        if differ.any():
-            return False
-    return True
+    return _from_pixels(pixels, bare, "JPEG", notes, min_side, max_side)
 
 
 def _png(data: bytes, min_side: int, max_side: int) -> Decoded:
     bare = image_bytes.strip_png(data)
     image_read.check_size(bare.width, bare.height, len(data))
+    notes = [f"{kind}-removed" for kind in bare.removed] + ["first-frame"] * bare.animated
+    pixels = image_read.decode_png(bare)
+    if pixels is not None:
+        return _from_pixels(pixels, bare, "PNG", notes, min_side, max_side)
     image = image_read.loaded("PNG", bare.data)
     # Rows that are missing are left at nought. Where the last one is not, none is.
     last = image.crop((0, image.height - 1, image.width, image.height))
     if (bare.interlaced or not any(last.tobytes())) and not image_bytes.png_is_whole(bare.data):
         raise BadImage("truncated-image", "PNG: fewer rows than its header says")
-    notes = [f"{kind}-removed" for kind in bare.removed] + ["first-frame"] * bare.animated
     return _finish(image, bare, "PNG", notes, min_side, max_side)
 
 
@@ -283,6 +268,22 @@ def _other(data: bytes, kind: str, min_side: int, max_side: int) -> Decoded:
     return _finish(image, bare, "PNG", notes, min_side, max_side)
 
 
+def _from_pixels(
+    pixels: NDArray[np.uint8], bare: image_bytes.Stripped, target: str, notes: list[str], min_side: int, max_side: int
+) -> Decoded:
+    """`_finish` for gray or RGB pixels of 8 bits, of which many need nothing and most others one thing."""
+    as_it_is = bare.orientation == 1 and bare.profile is None
+    if bare.plain and as_it_is and image_pixels.fits(bare.width, bare.height, min_side, max_side):
+        image = Normalised(bare.data, target, bare.width, bare.height, notes)
+        return Decoded(image, image_pixels.condensed(pixels))
+    mode = "RGB" if pixels.shape[2] == 3 else "L"
+    if bare.profile is None:  # a profile is for the channels that are there
+        pixels = image_pixels.condensed(pixels)
+    if as_it_is:
+        pixels = image_pixels.shrunk(pixels, min_side, max_side, notes)
+    return _finish(_image(pixels), bare, target, notes, min_side, max_side, mode)
+
+
 def _finish(
     image: Image.Image,
     bare: image_bytes.Stripped,
@@ -294,7 +295,7 @@ def _finish(
 ) -> Decoded:
     """Colour, orientation and size, then the file as it is stored: coded again only when a pixel changed.
 
-    `mode` is the one to store in, when it is not the image's.
+    `mode` "RGB" says that a gray image was stored with three channels, and is to be again.
     """
     before = image
     if before.mode == "CMYK":  # a profile of inks is for the inks
@@ -305,19 +306,19 @@ def _finish(
         image = image_pixels.in_srgb(image, bare.profile, notes)
     image = image_pixels.upright(image, bare.orientation, notes)
     image = image_pixels.sized(image, min_side, max_side, notes)
-    if image is before and bare.plain:
+    if image is before and bare.plain and image.size == (bare.width, bare.height):
         return Decoded(Normalised(bare.data, target, *image.size, notes), _array(image))
-    if mode and mode != image.mode:
-        image = image.convert(mode)
     notes = notes or ["recoded"]
+    gray_in_colours = mode == "RGB" and image.mode == "L"
+    kept, image = image, image.convert("RGB") if gray_in_colours else image
     out = io.BytesIO()
     if target == "PNG":
         image.info = {}  # or Pillow writes the profile and the comments back
         image.save(out, "PNG", compress_level=6)
-        return Decoded(Normalised(out.getvalue(), "PNG", *image.size, notes), _array(image))
-    image.save(out, "JPEG", quality=QUALITY, subsampling=0)
+        return Decoded(Normalised(out.getvalue(), "PNG", *image.size, notes), _array(kept))
+    image.save(out, "JPEG", quality=QUALITY, subsampling=2 if gray_in_colours else 0)  # empty planes may be coarse
     stored = out.getvalue()
-    pixels = simplejpeg.decode_jpeg(stored, "GRAY" if image.mode == "L" else "RGB", strict=True)
+    pixels = simplejpeg.decode_jpeg(stored, "GRAY" if kept.mode == "L" else "RGB", strict=True)
     return Decoded(Normalised(stored, "JPEG", *image.size, notes), pixels)
 
 

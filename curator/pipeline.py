@@ -45,7 +45,7 @@ class Stage:
 
 STAGES = [
     Stage(stages.ingest, stages.ingest_settings),
-    Stage(stages.images, lambda build: build.recipe.images.model_dump()),
+    Stage(stages.images, lambda build: build.recipe.images.model_dump(), version=2),
     Stage(stages.dedup, stages.dedup_settings),
     Stage(stages.decontaminate, stages.decontaminate_settings),
     Stage(stages.score, stages.score_settings),

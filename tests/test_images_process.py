@@ -52,8 +52,12 @@ def test_a_row_holds_what_was_stored() -> None:
     assert row.original_sha256 == hashlib.sha256(data).hexdigest()
     assert row.sha256 == hashlib.sha256(row.data).hexdigest() != row.original_sha256
     assert (row.width, row.height, row.notes) == (300, 300, ["metadata-removed"])
-    stored = Image.open(io.BytesIO(row.data)).convert("RGB")
+    stored = Image.open(io.BytesIO(row.data))
+    assert stored.mode == "L"
     assert row.pixel_sha256 == hashlib.sha256(b"300x300\n" + stored.tobytes()).hexdigest(), "anybody can compute it"
+    colours = Image.merge("RGB", [scan(n, 300) for n in (1, 2, 3)])
+    wanted = hashlib.sha256(b"300x300\n" + colours.tobytes()).hexdigest()
+    assert one(encode(colours, "PNG")).pixel_sha256 == wanted
     assert (len(row.phash), len(row.detail)) == (32, 576)
 
 
@@ -143,6 +147,9 @@ def test_one_picture_has_one_pixel_hash_in_every_lossless_form() -> None:
     assert len({one(form).pixel_sha256 for form in forms}) == 1
     assert one(jpeg).pixel_sha256 == one(encode(Image.open(io.BytesIO(jpeg)), "PNG")).pixel_sha256
     assert one(encode(scan(5), "PNG")).pixel_sha256 != one(forms[0]).pixel_sha256
+    odd = picture.convert("RGB")
+    odd.putpixel((picture.width - 1, picture.height - 1), (1, 2, 3))
+    assert one(encode(odd, "PNG")).pixel_sha256 != one(forms[0]).pixel_sha256, "one coloured pixel counts"
     flat = np.zeros((28, 56, 1), np.uint8)
     assert pixel_hash(flat) != pixel_hash(flat.reshape(56, 28, 1)), "the size counts"
 
