@@ -8,7 +8,9 @@ Jaccard .8 of word 5-grams. Every tool reads the same Parquet file in a process 
 rows it keeps. rensa runs as its README does (`RMinHashDeduplicator(threshold=0.8, num_perm=128, use_lsh=True)`, `add_pairs`)
 on word 5-grams of the normal form (NFKC, lower case, words by `\\w+`), datasketch with `MinHashLSH(threshold=0.8,
 num_perm=128)`, query then insert, on the same. rensa-split leaves the normalising out, which this corpus happens not to need;
-rensa-words is the README to the letter, single words by `split()`: another similarity. Recall: share of the oracle's
+rensa-words is the README to the letter, single words by `split()`: another similarity. curator and curator-frame know which
+words are options (a file, a frame in memory), and so need not read questions whose options nobody shares; curator-text is
+given the whole text as an open question, as the peers are, and must read all. Recall: share of the oracle's
 pairs of which not both are kept. Precision: share of removals that have a kept row at .8 or more.
 """
 
@@ -45,19 +47,28 @@ def texts(path: str) -> list[str]:
     return pq.read_table(path, columns=["text"])["text"].to_pylist()
 
 
-def keep_curator_frame(path: str) -> list[bool]:
+def keep_curator_frame(path: str) -> np.ndarray:
     import polars as pl
 
     from curator import dedup
 
     rows = pl.read_parquet(path, columns=["id", "question", "options", "answer"])
-    return dedup.find(rows, threshold=THRESHOLD).verdicts["keep"].to_list()
+    return dedup.find(rows, threshold=THRESHOLD).keep
 
 
-def keep_curator_file(path: str) -> list[bool]:
+def keep_curator_file(path: str) -> np.ndarray:
     from curator import dedup
 
-    return dedup.find(path, threshold=THRESHOLD).verdicts["keep"].to_list()
+    return dedup.find(path, threshold=THRESHOLD).keep
+
+
+def keep_curator_text(path: str) -> np.ndarray:
+    import polars as pl
+
+    from curator import dedup
+
+    rows = pl.read_parquet(path, columns=["id", "text"]).rename({"text": "question"})
+    return dedup.find(rows, threshold=THRESHOLD).keep
 
 
 def keep_rensa(path: str) -> list[bool]:
@@ -101,6 +112,7 @@ SLOW = ("datasketch",)
 TOOLS = {
     "curator": keep_curator_file,
     "curator-frame": keep_curator_frame,
+    "curator-text": keep_curator_text,
     "rensa": keep_rensa,
     "rensa-split": keep_rensa_split,
     "rensa-words": keep_rensa_words,
