@@ -13,46 +13,11 @@ from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
+from curator.answers import wording
 from curator.answers.hearsay import doubted, goes_on
 from curator.answers.prompt import labels
 from curator.answers.text import WORD, formula, plain, singular, spans, words
-from curator.answers.wording import (
-    AFTER_A,
-    AFTER_I,
-    AFTER_NOT,
-    ALSO,
-    ALSO_RIGHT,
-    AND,
-    AND_ALSO,
-    ANY_LETTER,
-    ARTICLE,
-    BECAUSE,
-    BESIDE,
-    BOTH,
-    BOX,
-    BRACKET,
-    BUT,
-    COMPOUND,
-    EACH_FOR,
-    ELSE,
-    JOINS,
-    LETTER,
-    LIST_DENIED,
-    NAMED,
-    NAMES,
-    NEGATED,
-    NEW_CLAUSE,
-    ONE_NUMBER,
-    OPENS_POLAR,
-    OR_ELSE,
-    PERHAPS,
-    POLAR,
-    SAYS,
-    WAIT,
-    WEAK,
-    first_sentence,
-    is_negated,
-)
+from curator.answers.wording import first_sentence, is_negated
 
 
 class Reading(NamedTuple):
@@ -89,7 +54,7 @@ class Choices:
         self.texts = [plain(text).strip() for text in options]
         # No phrase longer than this can be an option's text: the work per phrase is bounded by the options' lengths.
         self.reach = 2 * max((len(text) for text in self.texts), default=0) + 60
-        keys = [_key(ARTICLE.sub("", text)) for text in self.texts]
+        keys = [_key(wording.ARTICLE.sub("", text)) for text in self.texts]
         # "Beta blocker" is also said as "beta blockers", unless the options differ in just that.
         single = [singular(f" {key} ").strip() for key in keys]
         self.plural = len(set(single)) == len(set(keys))
@@ -97,7 +62,7 @@ class Choices:
         forms = [formula(text) for text in self.texts]
         self.by_key = _unique(keys)
         # "Fetal hemoglobin (HgbF)" is also said without its bracket.
-        short = [self._said(BRACKET.sub(" ", text)).strip() for text in self.texts]
+        short = [self._said(wording.BRACKET.sub(" ", text)).strip() for text in self.texts]
         for key, label in _unique(short).items():
             self.by_key.setdefault(key, label)
         self.by_form = _unique(forms)
@@ -106,7 +71,7 @@ class Choices:
         # "1200" answers "1200 mL/min", where no other option has that value.
         for value, label in _unique([number.split(" ")[0] for number in numbers]).items():
             self.by_number.setdefault(value, label)
-        self.by_polar = _unique([POLAR.get(_key(text), "") for text in self.texts])
+        self.by_polar = _unique([wording.POLAR.get(_key(text), "") for text in self.texts])
         self.polar = sum(bool(label) for label in self.by_polar.values()) >= 2
         # Longest first, so that "diabetes" is not found inside "diabetes insipidus". Texts that are
         # a lone letter or a weak word are found only when they stand alone.
@@ -122,7 +87,9 @@ class Choices:
         form = self.by_form.get(formula(phrase)) or self.by_form.get(formula(phrase.strip(" \t\n\"'()[]:")))
         if form:
             return form
-        return self.by_key.get(self._said(phrase).strip()) or self.by_key.get(self._said(BOTH.sub("", phrase)).strip())
+        return self.by_key.get(self._said(phrase).strip()) or self.by_key.get(
+            self._said(wording.BOTH.sub("", phrase)).strip()
+        )
 
     def _said(self, text: str) -> str:
         """`words(text)`, without plural endings where those tell no options apart."""
@@ -171,43 +138,43 @@ class Choices:
     def letter(self, phrase: str) -> tuple[str, int] | None:
         """(letter, end) when the phrase opens with an option's letter, whether it exists or not."""
         # A letter stands near the beginning; looking no further keeps a wall of brackets cheap.
-        m = LETTER.match(phrase[:80])
+        m = wording.LETTER.match(phrase[:80])
         if m is None:
             return None
         letter, rest = m["letter"], phrase[m.end("letter") :]
-        marked = bool(m["close"].strip()) or bool(NAMED.match(phrase))
+        marked = bool(m["close"].strip()) or bool(wording.NAMED.match(phrase))
         alone = not rest.strip(" \t\n.,;:!?)]}\"'。")
         if letter.islower():
             enclosed = phrase[: m.start("letter")].rstrip(" \"'")[-1:] in ("(", "[", "{")
             if not (alone or enclosed or (marked and m["close"].strip()[:1] in (")", "]", "}", ".", ":"))):
                 return None
         elif not marked:
-            if COMPOUND.match(rest):
+            if wording.COMPOUND.match(rest):
                 return None
             if (
                 letter == "A"
                 and rest[:1] == " "
                 and rest[:2].isascii()
                 and rest[1:2].isalnum()
-                and not AFTER_A.match(rest)
+                and not wording.AFTER_A.match(rest)
             ):
                 return None
-        if letter == "I" and not alone and not m["close"].strip() and AFTER_I.match(rest):
+        if letter == "I" and not alone and not m["close"].strip() and wording.AFTER_I.match(rest):
             return None
         return letter.upper(), m.end("letter")
 
     def read(self, phrase: str, *, closed: bool) -> Reading:
         """What a phrase names; `_read` with one more look for a second answer ("A. But also B.")."""
         reading = self._read(phrase, closed)
-        if reading.label and (more := AND_ALSO.search(phrase[: max(600, self.reach)])):
+        if reading.label and (more := wording.AND_ALSO.search(phrase[: max(600, self.reach)])):
             second, after = more["letter"], phrase[more.end() :]
             article = second == "A" and after[:1] == " " and after[1:2].islower()
-            if second != reading.label and second in self.labels and not article and not AFTER_NOT.match(after):
+            if second != reading.label and second in self.labels and not article and not wording.AFTER_NOT.match(after):
                 return SEVERAL
-        if reading.label and any(word in phrase for word in ALSO):
-            others = {m[1] or m[2] or m[3] for m in ALSO_RIGHT.finditer(phrase[:400])}
+        if reading.label and any(word in phrase for word in wording.ALSO):
+            others = {m[1] or m[2] or m[3] for m in wording.ALSO_RIGHT.finditer(phrase[:400])}
             reading = SEVERAL if others - {reading.label} else reading
-        if reading.label and (maybe := PERHAPS.search(phrase if closed else first_sentence(phrase))):
+        if reading.label and (maybe := wording.PERHAPS.search(phrase if closed else first_sentence(phrase))):
             return SEVERAL if maybe[1] in self.labels and maybe[1] != reading.label else reading
         return reading
 
@@ -219,7 +186,7 @@ class Choices:
             return Reading(None, "empty")
         if len(phrase) > max(600, self.reach):
             phrase = phrase[: max(600, self.reach)]
-        if box := BOX.fullmatch(phrase):
+        if box := wording.BOX.fullmatch(phrase):
             phrase = box[1].strip()
         line = phrase if closed else first_sentence(phrase)
         bare = line.lstrip(" \t\n.,:;\"'()[]{}<>。").rstrip(" \t\n.,:;!\"'()[]{}<>。")
@@ -232,8 +199,8 @@ class Choices:
             for text in (line,) if closed else dict.fromkeys((line, phrase.split("\n", 1)[0])):
                 if exact := self.exact(text):
                     return SEVERAL if self._goes_on(phrase[len(text) :], exact) else Reading(exact)
-        if negated := NEGATED.match(line):
-            but = None if negated[0].endswith("but") else BUT.search(line)
+        if negated := wording.NEGATED.match(line):
+            but = None if negated[0].endswith("but") else wording.BUT.search(line)
             return self.read(line[but.end() :], closed=closed) if but else REJECTED
         opened = self.letter(phrase)
         if opened and opened[0] in self.labels and self.is_option(line, opened[0]):
@@ -277,7 +244,7 @@ class Choices:
 
     def _run(self, line: str) -> Reading | None:
         """ABCD, "A B C D", "both A and B", "A? B?", BBB: letters and nothing else."""
-        said = [word for word in WORD.findall(line) if word.lower() not in JOINS]
+        said = [word for word in WORD.findall(line) if word.lower() not in wording.JOINS]
         letters = "".join(said)
         if len(letters) < 2 or not letters.isascii() or not letters.isalpha():
             return None
@@ -308,28 +275,28 @@ class Choices:
             return CONTRADICTION
         if restated == label:
             tail = after
-        if AFTER_NOT.match(after if restated else rest) or LIST_DENIED.match(rest):
+        if wording.AFTER_NOT.match(after if restated else rest) or wording.LIST_DENIED.match(rest):
             return REJECTED
         if doubted(after if restated else rest) or not goes_on(rest, self.texts[self.labels.index(label)], loose=True):
             return REJECTED
         if self._listed(rest, label) or (restated and self._listed(after, label)):
             return SEVERAL
-        sentence = tail if closed else WAIT.split(first_sentence(tail), maxsplit=1)[0]
-        for m in PERHAPS.finditer(sentence):
+        sentence = tail if closed else wording.WAIT.split(first_sentence(tail), maxsplit=1)[0]
+        for m in wording.PERHAPS.finditer(sentence):
             if m[1] in self.labels and m[1] != label:
                 return SEVERAL
-        reason = BECAUSE.search(sentence)
+        reason = wording.BECAUSE.search(sentence)
         scope = sentence[: reason.start()] if reason else sentence
         # "D. Incorrect: A, D": right and wrong.
         if reason and reason[0].endswith(":") and label in WORD.findall(sentence[reason.end() :]):
             return CONTRADICTION
-        for other in islice(ANY_LETTER.finditer(scope), 12):
+        for other in islice(wording.ANY_LETTER.finditer(scope), 12):
             letter = other[1]
             marked = other[0][0] in "([" or scope[other.end() : other.end() + 1] in (")", ".", ":")
             if letter == label or letter not in self.labels or (letter in "AI" and not marked):
                 continue
             lead = scope[max(0, other.start() - 40) : other.start()]
-            named = (marked or closed or ELSE.search(lead)) and not NAMES.search(lead)
+            named = (marked or closed or wording.ELSE.search(lead)) and not wording.NAMES.search(lead)
             if named and not is_negated(scope, other.start(), other.end()):
                 return SEVERAL
         if restated and after:
@@ -343,16 +310,16 @@ class Choices:
 
     def _listed(self, rest: str, label: str) -> bool:
         """Does the text after a letter go on to another letter ("A, B", "A or C", "A to D")?"""
-        if OR_ELSE.match(rest) or ((each := EACH_FOR.match(rest)) and each[2] != label):
+        if wording.OR_ELSE.match(rest) or ((each := wording.EACH_FOR.match(rest)) and each[2] != label):
             return True
-        m = AND.match(rest)
+        m = wording.AND.match(rest)
         if m and m["letter"] != label:
             after = rest[m.end() :]
             if m["letter"] in "AI" and (
-                AFTER_I.match(after) if m["letter"] == "I" else after[:1] == " " and after[1:2].islower()
+                wording.AFTER_I.match(after) if m["letter"] == "I" else after[:1] == " " and after[1:2].islower()
             ):
                 return False
-            return not AFTER_NOT.match(after) and not NEW_CLAUSE.match(after)
+            return not wording.AFTER_NOT.match(after) and not wording.NEW_CLAUSE.match(after)
         space = re.match(r"[\s).\]]*\s[(\[]?([A-Z])(?:[)\].:,]|\s*$|\s[A-Z]\b)", rest)
         return bool(space and space[1] != label and space[1] in self.labels)
 
@@ -382,7 +349,7 @@ class Choices:
 
     def _text(self, line: str, closed: bool) -> Reading:
         """A phrase without a letter: a number, yes or no, or the text of exactly one option."""
-        if m := SAYS.match(line):
+        if m := wording.SAYS.match(line):
             rest = line[m.end() :]
             opened = self.letter(rest)
             if opened and opened[0] in self.labels and self.is_option(rest, opened[0]):
@@ -397,12 +364,12 @@ class Choices:
         found = self.mentions(line)
         said = {x.label for x in found if not x.negated}
         if len(said) > 1:
-            reason = BECAUSE.search(line)
+            reason = wording.BECAUSE.search(line)
             if reason and found[0][0] < reason.start():
                 said = {x[2] for x in found if not x[3] and x[0] < reason.start()}
         if len(said) == 1:
             label = said.pop()
-            beside = next(BESIDE.match(line, x.end) for x in found if x.label == label)
+            beside = next(wording.BESIDE.match(line, x.end) for x in found if x.label == label)
             return CONTRADICTION if beside and beside[1] in self.labels and beside[1] != label else Reading(label)
         if said:
             return SEVERAL
@@ -412,13 +379,13 @@ class Choices:
 
     def polarity(self, line: str) -> str | None:
         """The label of the yes, no or maybe that opens a line."""
-        first = OPENS_POLAR.match(line)
-        opened = POLAR.get((first[1] or first[2]).lower()) if first else POLAR.get(words(line).strip())
+        first = wording.OPENS_POLAR.match(line)
+        opened = wording.POLAR.get((first[1] or first[2]).lower()) if first else wording.POLAR.get(words(line).strip())
         label = self.by_polar.get(opened or "")
         if not label:
             return None
         rest = words(line[first.end() :] if first else "")
-        others = {w for w in ("yes", "no", "maybe") if f" {w} " in rest and POLAR[w] != opened} - {"no"}
+        others = {w for w in ("yes", "no", "maybe") if f" {w} " in rest and wording.POLAR[w] != opened} - {"no"}
         return None if others or (opened != "no" and _BUT_NO.search(rest)) else label
 
     def is_option(self, phrase: str, label: str) -> bool:
@@ -449,7 +416,11 @@ def _key(text: str) -> str:
 
 
 def _searchable(key: str) -> bool:
-    return key not in WEAK and f"{key}s" not in WEAK and not (len(key) == 1 and key.isascii() and key.isalpha())
+    return (
+        key not in wording.WEAK
+        and f"{key}s" not in wording.WEAK
+        and not (len(key) == 1 and key.isascii() and key.isalpha())
+    )
 
 
 def _unique(keys: Sequence[str]) -> dict[str, str]:
@@ -464,7 +435,7 @@ def _unique(keys: Sequence[str]) -> dict[str, str]:
 def _number(text: str) -> str:
     """The value and unit of a phrase that is one number: "15.0 mg/dL" -> "15 mgdl"; else ""."""
     text = text.strip()
-    m = ONE_NUMBER.fullmatch(text) if len(text) < 60 else None
+    m = wording.ONE_NUMBER.fullmatch(text) if len(text) < 60 else None
     if not m:
         return ""
     unit = "".join(WORD.findall((m[2] or "").lower()))

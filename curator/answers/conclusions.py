@@ -8,7 +8,7 @@ from itertools import islice
 from curator.answers.choices import NOTHING, SEVERAL, Choices, Reading
 from curator.answers.hearsay import RIGHT, doubted, goes_on, is_given, reported
 from curator.answers.prose import OPTION_LINE
-from curator.answers.wording import AND_ALSO, BETWEEN, DESCRIBED, PROMPTS, WRONG_ONE, is_negated
+from curator.answers.wording import AND_ALSO, BETWEEN, DESCRIBED, PROMPTS, is_negated
 
 # --- a verdict on each option -----------------------------------------------------------------------------------------
 
@@ -227,7 +227,7 @@ _OR_NUMBER = re.compile(r",?\s*(?:\bor\b|\bi\.e\.,?|\bwhich is\b)\s*")
 def _complement(sentence: str, known: Choices) -> Reading | None:
     """The option that a sentence ends with and says something to be: "The probability is 1/2 = 0.5."."""
     copula = _COPULA.search(sentence)
-    if not copula or WRONG_ONE.search(sentence) or _HEDGED.search(sentence.lower()) or _IF.match(sentence):
+    if not copula or _HEDGED.search(sentence.lower()) or _IF.match(sentence):
         return None
     tail = sentence[copula.end() :]
     if is_negated(sentence, len(sentence) - len(tail.lstrip()), len(sentence)):
@@ -250,7 +250,7 @@ def _strength(low: str) -> int:
 
 def _names(sentence: str, known: Choices, strength: int) -> Reading:
     """The one option that a sentence names, by a marked letter or by its text, and does not deny."""
-    if WRONG_ONE.search(sentence) or _prompts(sentence) or _talks(sentence):
+    if _prompts(sentence) or _talks(sentence):
         return NOTHING
     sentence = BETWEEN.sub("So,", sentence)
     reading = _named(sentence, known, strength)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 
 
-def _words(text: str) -> frozenset[str]:
+def word_set(text: str) -> frozenset[str]:
+    """The words of a line as a set."""
     return frozenset(text.split())
 
 
@@ -38,7 +39,7 @@ _SELF = re.compile(
     r"\b(?:(?:i|we|let me|let us|let's)(?:'d|'ll|'m)?(?: (?!was\b|were\b|been\b|had\b|no\b|used\b|once\b)[\w']+){0,3}|(?:my|our)|"
     r"(?:safe|fair|reasonable|have|need|right|inclined|logical) to) $"
 )
-_NOT_OWN = _words("said thought believed claimed guessed told heard pretend pretended imagine imagined")
+_NOT_OWN = word_set("said thought believed claimed guessed told heard pretend pretended imagine imagined")
 _ASCRIBED = re.compile(
     rf"\baccording to (?:(?:[\w'-]+ ){{0,3}}?{_PERSON}|an?|some|one|(?:unreliable|anonymous) [\w-]+)\b|\bin the (?:opinion|view|eyes|words) of\b|"
     rf"\b(?:in|to) (?:his|her|their|your|[\w-]+'s) (?:opinion|view|eyes|words|mind|dreams)\b|"
@@ -63,7 +64,7 @@ _CONDITIONAL = re.compile(
 )
 _OTHERWISE = re.compile(r"\W*(?:otherwise|or else|else|failing that|if not)\b")
 _STEP = re.compile(r" ?(?:and |so|therefore|thus|hence|which|we |因此|所以|故|因而|可知|可得)")
-_ROLES = _words("user human system student question example hint")
+_ROLES = word_set("user human system student question example hint")
 # 有人说, 很多学生会选, 他认为, 误选; not 其他, 他汀, 病人.
 _REN = (
     r"(?:有的?人|有些人?|人们|[别他某]人|很多人|许多人|多数人|不少人|(?<!其)他们?(?!汀)|她|大家|学生|同学们?|考生|老师|"
@@ -123,7 +124,7 @@ def reported(lead: str) -> bool:
 
 
 # Words that may stand before "answer" and between "I" and "choose". Any other makes it somebody's, or some kind of, answer.
-_KINDS = _words(
+_KINDS = word_set(
     "correct right best most likely probable appropriate accurate suitable plausible reasonable logical consistent "
     "fitting final only single overall closest nearest better true proper actual ideal optimal preferred clear obvious "
     "definitive ultimate predicted suggested proposed selected chosen recommended multiple choice question question's "
@@ -131,12 +132,12 @@ _KINDS = _words(
     "precise exact complete required simple direct sensible supported relevant medically clinically scientifically "
     "mathematically very certain resulting answer option good key"
 )
-_LINKS = _words(
+_LINKS = word_set(
     "so therefore thus hence then consequently accordingly finally overall ultimately and but is that conclude means "
     "now here conclusion summary because since as it's that's here's explanation solution response step output result "
     "assistant ai final yes no ok okay sure well"
 )
-_CHOOSERS = _LINKS | _words(
+_CHOOSERS = _LINKS | word_set(
     "i we us let me let's would will i'd we'd i'll we'll i'm must should have has to need am are going can you had "
     "forced likely probably definitely still my best it please decide decided correctly confidently "
     "do choose chose having been the answer inclined just simply only ll d m if asked guess"
@@ -167,7 +168,7 @@ def chooses(lead: str) -> bool:
 # --- after: how it goes on --------------------------------------------------------------------------------------------
 
 _CLOSERS = " \t\n)]}\"'>»」》】"
-_GOES_ON = _words(
+_GOES_ON = word_set(
     "because since as for due which while whereas with where though although even despite but and or not rather instead "
     "over from in on by of per after considering thanks according owing so hence therefore thus here indeed only alone "
     "again now i we option choice explanation reason reasoning it to through plus also based given at definitely "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from curator.answers.hearsay import doubted, reported
+from curator.answers.hearsay import doubted, reported, word_set
 
 # Words that say too little to be searched for inside a sentence; alone they still match exactly.
 WEAK = {"all", "none", "both", "some", "any", "it", "this", "that", "not", "is", "are", "be", "or"}
@@ -78,37 +78,10 @@ NEW_CLAUSE = re.compile(
     r"[\s)\]]*\s(?:is|was|would|can|has|does|causes|refers|describes|shows)\b(?!\s+(?:also|correct|right|true|possible))"
 )
 # Words that may stand between the letters of a list and add nothing.
-JOINS = {
-    "and",
-    "or",
-    "both",
-    "either",
-    "also",
-    "to",
-    "through",
-    "plus",
-    "maybe",
-    "possibly",
-    "perhaps",
-    "is",
-    "are",
-    "of",
-}
-JOINS |= {
-    "option",
-    "options",
-    "choice",
-    "choices",
-    "answer",
-    "answers",
-    "all",
-    "one",
-    "any",
-    "among",
-    "between",
-    "then",
-}
-JOINS |= {"first", *"和或与及者以选项答案都是"}
+JOINS = word_set(
+    "and or both either also to through plus maybe possibly perhaps is are of option options choice choices answer answers "
+    "all one any among between then first 和 或 与 及 者 以 选 项 答 案 都 是"
+)
 # Names that end in a letter: "vitamin C", "panel B".
 NAMES = re.compile(
     r"(?:vitamin|hepatitis|group|type|class|stage|grade|factor|protein|influenza|figure|panel|graph|image|point|region|"
@@ -191,11 +164,6 @@ COMMA = re.compile(r",(?!\s*(?:or|nor|and)\b)")
 ONE_NUMBER = re.compile(r"\D{0,3}?([-+]?\d+(?:,\d{3})*(?:\.\d+)?)\s*([^\d\s.][^\d]{0,18})?\.?", re.A)
 
 
-# "The incorrect option is B" answers only a question that asks for it, and the question is not seen here.
-WRONG_ONE = re.compile(
-    r"\b(?:incorrect|wrong|false|untrue|inaccurate)\s+(?:answer|option|choice|response)s?\b[^.;\n]{0,80}?(?:\b(?:is|are|was|be|being)\b|[:=])",
-    re.I,
-)
 # "Select the best answer: A" repeats the prompt; it says nothing.
 PROMPTS = re.compile(
     r"(?:^|[.!?:\n])[ \t\"'(]{0,9}(?:(?:please|now|then|and|you (?:must|should))\s+)*"
