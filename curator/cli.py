@@ -342,7 +342,7 @@ def rollouts(
         raise UsageError(f"rollouts {what} needs a parquet file: curator rollouts {what} FILE.parquet")
     with samples.RolloutStore(store) as opened:
         if what == "stats":
-            terminal.print_table(opened.stats())
+            terminal.print_table(opened.stats() or [{"samples": f"none yet in {opened.path}"}])
         elif what == "verify":
             print(f"{progress.counted(samples.verify(opened), 'sample')}, all whole")
         elif what == "export" and file is not None:

@@ -102,6 +102,8 @@ def run(recipe: Recipe | str | Path, runtime: Runtime | None = None) -> Result:
     with Workspace(path) as workspace:
         build = Build(recipe, workspace, runtime)
         try:
+            if runtime.until is None and not runtime.dry_run:
+                plan.before_anything(build)
             key = ""
             for stage in STAGES:
                 started = time.monotonic()
@@ -115,7 +117,7 @@ def run(recipe: Recipe | str | Path, runtime: Runtime | None = None) -> Result:
                 else:
                     if stage.name == "ingest" and plan.before_reading(build) and runtime.dry_run:
                         break
-                    _ask_before_replacing(build)
+                    _refuse_to_replace(build)
                     facts = _run_stage(stage, build, key, after)
                     timings[stage.name] = round(time.monotonic() - started, 3)
                 line = FunnelLine(**facts["funnel"])
@@ -132,7 +134,7 @@ def run(recipe: Recipe | str | Path, runtime: Runtime | None = None) -> Result:
     return Result(path, funnel, unchanged)
 
 
-def _ask_before_replacing(build: Build) -> None:
+def _refuse_to_replace(build: Build) -> None:
     """A default folder is named for its recipe: a release that other settings made there is replaced only on demand.
 
     Raises:
@@ -141,7 +143,10 @@ def _ask_before_replacing(build: Build) -> None:
     published = build.workspace.release / "recipe.yaml"
     if build.runtime.out is not None or not published.is_file():
         return
-    changed = differences(load_recipe(published), build.recipe)
+    try:
+        changed = differences(load_recipe(published), build.recipe)
+    except UsageError as error:  # damaged, or of another version of curator
+        changed = [str(error)]
     if changed:
         path = build.workspace.path
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curator import progress
-from curator.errors import UsageError, WorkspaceError
+from curator.errors import NetworkError, UsageError, WorkspaceError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,6 +30,35 @@ FEW = 4
 WAYS_OUT = (
     "--limit N reads fewer rows, --server URL lets another machine answer, --rollouts hub:ORG/NAME reuses samples"
 )
+
+
+def before_anything(build: Build) -> None:
+    """Find a wrong name of a model, of samples or of a release now, not after hours of reading.
+
+    Raises:
+        CuratorError: what the stage that wants it would say.
+    """
+    from curator.engines.model import identify
+    from curator.publish.tree import open_release
+
+    score, distill, runtime = build.recipe.score, build.recipe.distill, build.runtime
+    asked: list[Solver] = [score, *score.cascade, *score.also] if score.samples else []
+    asked += [distill, *distill.teachers] if distill else []
+    for solver in asked:
+        try:
+            identify(solver, offline=runtime.offline)
+        except NetworkError as error:
+            raise NetworkError(f"{error} --samples 0 builds without scoring.") from None
+    if (
+        runtime.rollouts
+        and not runtime.rollouts.startswith("hub:")
+        and not Path(runtime.rollouts).expanduser().exists()
+    ):
+        raise UsageError(f"no file of rollouts at {runtime.rollouts}.")
+    for release in build.recipe.dedup.against:
+        if not release.startswith("hub:"):
+            with open_release(release):
+                pass
 
 
 def before_reading(build: Build) -> bool:

@@ -20,7 +20,7 @@ import pytest
 import curator
 from curator import look
 from curator.builds import Runtime
-from curator.errors import UsageError, WorkspaceError
+from curator.errors import CuratorError, UsageError, WorkspaceError
 from curator.phantom.world import PLANTS, Planted, generate
 from curator.pipeline import NAMES, verdicts
 from curator.recipe import compose
@@ -173,6 +173,24 @@ def test_the_cards_leaks_are_the_funnels(built: curator.Result) -> None:
     assert counted == line.reasons and sum(counted.values()) == line.rows_in - line.rows_out
     card = (built.release / "README.md").read_text("utf-8")
     assert f"the `leakage` table has every match: {manifest['tables']['leakage']}" in card
+
+
+@pytest.mark.parametrize(
+    "changes, how, says",
+    [
+        ({"score": {"model": "org/no-such-solver"}}, {}, "org/no-such-solver is not in the Hub's cache.*--samples 0"),
+        ({"distill": {"model": "./no-such-teacher/"}}, {}, "no-such-teacher"),
+        ({"dedup": {"against": ["no-such-build"]}}, {}, "'no-such-build' names no data set"),
+        ({}, {"rollouts": "no-such.parquet"}, "no file of rollouts at no-such.parquet"),
+    ],
+)
+def test_a_wrong_name_is_told_before_anything_is_read(
+    tmp_path: Path, changes: dict[str, object], how: dict[str, str], says: str
+) -> None:
+    runtime = Runtime(out=tmp_path / "b", store=tmp_path / "s.sqlite", **how)
+    with pytest.raises(CuratorError, match=says):
+        curator.build(recipe(**changes), runtime)
+    assert not list((tmp_path / "b" / "stages").iterdir())
 
 
 def test_the_default_folder_keeps_its_release_from_other_settings(

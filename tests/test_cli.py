@@ -153,3 +153,8 @@ def test_one_source_is_told_and_a_wrong_name_is_one_line() -> None:
     for arguments in (["vqa-red"], ["vqa-red", "--json"]):
         done = curator("sources", *arguments)
         assert done.returncode == 1 and "did you mean 'vqa-rad'" in done.stderr
+
+
+def test_an_empty_store_says_so(tmp_path: Path) -> None:
+    told = curator("rollouts", "stats", "--store", str(tmp_path / "s.sqlite"))
+    assert told.returncode == 0 and f"none yet in {tmp_path / 's.sqlite'}" in told.stdout

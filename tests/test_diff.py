@@ -94,6 +94,8 @@ def test_the_same_release_has_no_difference(world: World, tmp_path: Path) -> Non
     assert difference.rows.is_empty()
     assert difference.bump() == "patch"
     assert difference.lines() == ["no row changed; only what describes them did"]
+    again = compare(world, tmp_path, {"rows": world.rows}, {"rows": world.rows})
+    assert again.lines() == ["nothing changed"] and again.bump() == "patch"
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -38,6 +38,8 @@ class Difference:
     columns_removed: list[str] = field(default_factory=list)
     configs_added: list[str] = field(default_factory=list)
     configs_removed: list[str] = field(default_factory=list)
+    same: bool = False
+    """Every file is the same, by its sha256."""
 
     def bump(self) -> Bump:
         """Which part of a semantic version this calls for: columns or configs that went are major, rows minor."""
@@ -69,7 +71,7 @@ class Difference:
             count = sum(reasons.values())
             why = ", ".join(f"{reason} {number:,}" for reason, number in reasons.items())
             out.append(f"{counted(count, 'row')} {what}: {why}")
-        return out or ["no row changed; only what describes them did"]
+        return out or ["nothing changed" if self.same else "no row changed; only what describes them did"]
 
     def text(self) -> str:
         """The difference for a person: the lines, then per source and difficulty, then rows."""
@@ -124,6 +126,7 @@ def diff(a: Tree, b: Tree) -> Difference:
         columns_removed=[name for name in columns_a if name not in kept],
         configs_added=[name for name in configs_b if name not in configs_a],
         configs_removed=[name for name in configs_a if name not in configs_b],
+        same=a.manifest["files"] == b.manifest["files"],
     )
 
 
