@@ -36,7 +36,25 @@ PIECES = {
     "brackets": "[[", "of": "answer to " , "mid": "answer of the question of the ", "fill": "the answer is therefore ",
     "therefores": "therefore ", "not lists": "not A, ", "best": "most best ", "zero width": "\u200b", "accents": "é ",
     "emphasis": "**a** ", "hash": "# ", "parens": "(", "none": "none of the ", "one word": "a", "commas in digits": "1,", "LaTeX blanks": ", \\",
+    "reported": "said the fool ", "asked": "A? No. ", "who says": "I think ", "clauses": "if A, then ", "Chinese clauses": "有人说选A,",
+    "end tokens": "I </s>", "boxes of dots": "# A\nB.\n\n\\boxed{. ", "mixed": "x:\n\n<>", "both languages": "Pneumonia is 答案是",
 }  # fmt: skip
+# Openings before a run of one character: where a pattern could look for its end again and again.
+OPENINGS = [
+    "The answer is ",
+    "答案是",
+    "正确答案为",
+    "选",
+    "<answer>",
+    "\\boxed{",
+    '{"answer": ',
+    "I choose ",
+    "correct: ",
+    "(A",
+    "<!--",
+    "~~",
+]
+RUNS = ["\n", " \n", " ", ".", ",", "?", "!", '"', "(", ")", "a", "A, ", "1,", "-", ":", "的", "<"]
 
 
 def microseconds(call: Callable[[], object], seconds: float = 0.05) -> float:
@@ -60,6 +78,10 @@ def main() -> None:
     for name, piece in PIECES.items():
         for form, text in (("", piece * (SIZE // len(piece))), (" + x", piece * (SIZE // len(piece)) + " x.")):
             slow[name + form] = microseconds(lambda t=text: extract(t, OPTIONS), 0.01) / 1e3  # type: ignore[misc]
+    for opening in OPENINGS:
+        for run in RUNS:
+            text = opening + run * (SIZE // len(run))
+            slow[f"{opening!r} and {run!r}"] = microseconds(lambda t=text: extract(t, OPTIONS), 0.01) / 1e3  # type: ignore[misc]
     for name in sorted(slow, key=lambda n: -slow[n])[:12]:
         print(f"  {slow[name]:8.2f}  {name}")
 

@@ -66,6 +66,8 @@ class Choices:
         for key, label in _unique(short).items():
             self.by_key.setdefault(key, label)
         self.by_form = _unique(forms)
+        # Case tells genotypes apart ("Aa", "AA").
+        self.by_text = _unique(self.texts)
         numbers = [_number(text) for text in self.texts]
         self.by_number = _unique(numbers)
         # "1200" answers "1200 mL/min", where no other option has that value.
@@ -84,6 +86,8 @@ class Choices:
         """The option whose whole text the phrase is, up to case, articles and punctuation."""
         if len(phrase) > self.reach:
             return None
+        if label := self.by_text.get(phrase.strip(" \t\n\"'()[]:.")):
+            return label
         form = self.by_form.get(formula(phrase)) or self.by_form.get(formula(phrase.strip(" \t\n\"'()[]:")))
         if form:
             return form

@@ -6,7 +6,7 @@ import re
 from itertools import islice
 
 from curator.answers.choices import NOTHING, SEVERAL, Choices, Reading
-from curator.answers.hearsay import RIGHT, doubted, goes_on, is_given, reported
+from curator.answers.hearsay import BY_OTHERS, RIGHT, doubted, goes_on, is_given, reported
 from curator.answers.prose import OPTION_LINE
 from curator.answers.wording import AND_ALSO, BETWEEN, DESCRIBED, PROMPTS, is_negated
 
@@ -275,7 +275,10 @@ _NOUN = re.compile(r"\b(?:answer|option|choice)\b(?=[^.;]{0,60}(?:\b(?:is|are|wa
 def _talks(sentence: str) -> bool:
     """Is the sentence about an answer that is not the response's own ("The tempting answer is B")?"""
     low = sentence.lower()
-    return any(not is_given(low[: m.start()]) or reported(low[: m.start()]) for m in islice(_NOUN.finditer(low), 6))
+    return any(
+        not is_given(low[: m.start()]) or reported(low[: m.start()]) or BY_OTHERS.search(low, m.end(), m.end() + 60)
+        for m in islice(_NOUN.finditer(low), 6)
+    )
 
 
 def _prompts(sentence: str) -> bool:

@@ -24,7 +24,7 @@ _SAY = (
     r"declare[sd]?|swears?|swore|joke[sd]|whisper(?:s|ed)?|pretend(?:s|ed)?|imagine[sd]?|rumou?r|legend)"
 )
 _PEOPLE = (
-    r"(?:fools?|friends?|colleagues?|class(?:mates?)?|students?|readers?|candidates?|examinees?|teachers?|professors?|"
+    r"(?:fools?|friends?|colleagues?|classmates?|students?|readers?|candidates?|examinees?|teachers?|professors?|"
     r"tutors?|neighbou?rs?|uncle|aunt|brother|sister|mother|father|users?|guy|bots?|chatbots?|experts?|critics?|doctors?|"
     r"strangers?)"
 )
@@ -41,15 +41,17 @@ _SELF = re.compile(
 )
 _NOT_OWN = word_set("said thought believed claimed guessed told heard pretend pretended imagine imagined")
 _ASCRIBED = re.compile(
-    rf"\baccording to (?:(?:[\w'-]+ ){{0,3}}?{_PERSON}|an?|some|one|(?:unreliable|anonymous) [\w-]+)\b|\bin the (?:opinion|view|eyes|words) of\b|"
-    rf"\b(?:in|to) (?:his|her|their|your|[\w-]+'s) (?:opinion|view|eyes|words|mind|dreams)\b|"
+    rf"\baccording to (?:(?:[\w'-]+ ){{0,3}}?{_PERSON}|an?|some|one|(?:unreliable|anonymous) [\w-]+)\b|\bin the (?:opinion|view|eyes) of\b|"
+    rf"\b(?:in|to) (?:his|her|their|your|[\w-]+'s) (?:opinion|view|dreams)\b|"
     rf"\b{_PERSON} (?:[\w']+ ){{0,3}}?{_CHOOSES}\b|\b(?:given|made|chosen|picked|considered|regarded|seen|taken|viewed) by (?:[\w'-]+ ){{0,3}}?{_PERSON}\b|"
     r"\b(?:previous|last|earlier|next|other|preceding) (?:question|item|problem|exercise)\b|\bquestion (?:[2-9]|\d\d)\b|"
-    rf"\b(?:from|of|by) (?:(?:the|my|your|an?|some) )?{_PEOPLE}\b|\b(?:oh,? sure|yeah,? right)\b|\blast time\b|"
     r"\b(?:myth|misconception|mistake|error|lie|rumou?r|idea|notion|suggestion|assumption|belief|view|argument|theory|opinion) that\b"
 )
+# "The answer of my friend", "the answer I gave last time".
+BY_OTHERS = re.compile(rf"\b(?:from|of|by) (?:(?:the|my|your|an?|some) )?{_PEOPLE}\b|\blast time\b")
 _EXAMPLE = re.compile(
-    r"\b(?:for (?:example|instance)|e\.g|examples?|sample|format|template|looks? like|such as|phrase|sentence|at first (?:glance|sight))\b"
+    r"\b(?:for (?:example|instance)|e\.g|(?<!this )(?<!the )(?<!our )(?:examples?|sample|phrase|sentence)|format|template|looks? like|"
+    r"such as|at first (?:glance|sight))\b"
     r"[^.;]{0,16}$"
 )
 _CLAUSE = re.compile(r"[,:;(\"]")
@@ -116,7 +118,11 @@ def reported(lead: str) -> bool:
     if _CONDITIONAL.match(clauses[0]) and not any(_STEP.match(clause) for clause in [*clauses[1:], last]):
         return True
     before = clauses[-1].strip()
-    if before in _ROLES or (before.startswith("for ") and _ASCRIBED.search(before)):
+    if (
+        before in _ROLES
+        or before in ("oh sure", "yeah right")
+        or (before.startswith("for ") and _ASCRIBED.search(before))
+    ):
         return True
     said = [m.span() for m in _SAYING.finditer(before)]
     aside = bool(said) and (said[0][0] == 0 or before[said[-1][1] :] in ("", " so", " that", " this"))

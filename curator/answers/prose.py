@@ -11,7 +11,7 @@ import re
 from typing import NamedTuple
 
 from curator.answers.choices import NOTHING, SEVERAL, Choices, Reading
-from curator.answers.hearsay import chooses, doubted, goes_on, is_given, others_say, reported
+from curator.answers.hearsay import BY_OTHERS, chooses, doubted, goes_on, is_given, others_say, reported
 from curator.answers.wording import ALSO, ALSO_RIGHT, PROMPTS, WAIT, first_sentence
 
 
@@ -227,7 +227,7 @@ def _said(text: str, low: str, at: int, word: str, known: Choices) -> tuple[Foun
         reading = Reading(None, "several" if phrase.lower().lstrip(" :\"'(").startswith("all") else "refusal")
     opened = known.letter(phrase)
     end = begin + (opened[1] if opened else len(phrase) - len(phrase.lstrip()) + len(first_sentence(phrase)))
-    if others_say(low[at:begin]) or _ONE_OF.match(low, begin):
+    if others_say(low[at:begin]) or BY_OTHERS.search(low, at, begin) or _ONE_OF.match(low, begin):
         return None
     marked = ":" in low[at:begin] or "】" in low[at:begin] or lead.endswith("final ")
     if reading.label:
