@@ -1,6 +1,6 @@
 """Shrinking, and the filters of PNG, several times faster than Pillow's: the same samples, to the last bit.
 
-Compiled code is loaded (half a second; compiled once per machine, some seconds) when enough samples have gone by for it
+Compiled code is loaded (most of a second; compiled once per machine, some seconds) when enough samples have gone by for it
 to pay (`worthwhile`); until then Pillow does it.
 """
 

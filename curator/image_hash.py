@@ -6,7 +6,7 @@ The perceptual hash is the signs, about their median, of the 16 x 16 lowest cosi
 (Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions", with 256 bits in place of 64: two
 chest radiographs share most of their 64). The frequencies are taken from a small gray version of any size by one matrix
 product each way. No resampling, and the last row and column count for the part of the picture that they cover: on real
-radiographs a copy of another size then differs by at most 10 bits where resampling to a fixed square left 36.
+radiographs a copy of another size then differs by at most 6 bits where resampling to a fixed square left 36.
 
 `detail` is the same picture at 24 x 24 without its three lowest frequencies each way, which bodies share.
 """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 MAX_BITS = 44
-"""Of 256. On VQA-RAD's real images (docs/images.md): copies resized or recompressed differ by at most 10, the nearest of
+"""Of 256. On VQA-RAD's real images (docs/images.md): copies resized or recompressed differ by at most 8, the nearest of
 16,279 pairs of different patients with the same organ by 68; cropped by 1 % a side, by at most 42."""
 MIN_CORRELATION = 0.9
 """Of the details. Same images: resized, recompressed and brightened copies at least .97, different patients at most .86,
