@@ -87,6 +87,10 @@ _MENTION = re.compile(
 )
 
 
+# Every alternative of _ZH_BEFORE holds one of these.
+_ZH_HINT = re.compile("[人他她家生学师友网专谁小说误错乱设如果若是否难例比前去曾来先示格样模只第]")
+
+
 def mentioned(lead: str) -> bool:
     """Does this lead announce an example of the form of an answer ("e.g. <answer>B</answer>")?"""
     return bool(_MENTION.search(lead))
@@ -105,7 +109,7 @@ def reported(lead: str) -> bool:
 
     The clause next to the answer counts, and a parenthesis ("the answer, says the fool, is B", "he said: …").
     """
-    if not lead.isascii() and _ZH_BEFORE.search(lead):
+    if not lead.isascii() and _ZH_HINT.search(lead) and _ZH_BEFORE.search(lead):
         return True
     if not lead or lead.isspace():
         return False

@@ -123,6 +123,7 @@ def formula(text: str) -> str:
 # --- the part that can hold the answer ----------------------------------------------------------
 
 _THINK = r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|scratchpad|analysis)"
+_WORDS_OF_THOUGHT = ("think", "thought", "reason", "scratchpad", "analysis")
 _CLOSE = re.compile(rf"</\s*{_THINK}\s*>|◁/think▷|<\|end_of_thought\|>|\[/THINK\]", re.I)
 _OPEN = re.compile(rf"<\s*{_THINK}\s*>|◁think▷|<\|begin_of_thought\|>|\[THINK\]", re.I)
 
@@ -135,6 +136,9 @@ def split_think(response: str) -> tuple[str, str]:
     if not (
         ("<" in response and ">" in response) or "◁" in response or "[/THINK]" in response or "[THINK]" in response
     ):
+        return "", response
+    low = response.lower()
+    if not any(word in low for word in _WORDS_OF_THOUGHT):
         return "", response
     stop = max(_CLOSE.finditer(response), key=lambda m: m.start(), default=None)
     before, rest = (response[: stop.start()], response[stop.end() :]) if stop else ("", response)
