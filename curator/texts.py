@@ -180,8 +180,10 @@ class FrameCorpus:
 
         for start in range(0, len(wanted), size):
             rows = wanted[start : start + size]
-            whole = int(rows[-1]) - int(rows[0]) + 1 == len(rows)
-            some = self._texts.slice(int(rows[0]), len(rows)) if whole else self._texts[pl.Series(rows)]
+            # of the stretch that they lie in: gathering from a column of many chunks takes memory for all of them
+            some = self._texts.slice(int(rows[0]), int(rows[-1]) - int(rows[0]) + 1)
+            if len(some) > len(rows):
+                some = some[pl.Series(rows - rows[0])]
             yield self._arrow(some, len(rows))
 
     @staticmethod
