@@ -304,14 +304,14 @@ def thresholds() -> Iterator[str]:
     import numpy as np
 
     from curator import recipe
+    from curator.image_hash import correlation
     from curator.image_match import MAX_BITS, MIN_CORRELATION
     from curator.images import process
 
-    def hashes(files: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    def hashes(files: list[bytes]) -> tuple[np.ndarray, list[bytes]]:
         rows = list(process(((str(n), data) for n, data in enumerate(files)), recipe.Images()))
         bits = np.stack([np.unpackbits(np.frombuffer(row.phash, np.uint8)) for row in rows])
-        details = np.stack([np.frombuffer(row.detail, np.int8).astype(np.float32) for row in rows])
-        return bits, details / np.linalg.norm(details, axis=1, keepdims=True)
+        return bits, [row.detail for row in rows]
 
     yield "## Thresholds on VQA-RAD\n"
     if not VQA_RAD.is_dir():
@@ -323,12 +323,12 @@ def thresholds() -> Iterator[str]:
     files = [(VQA_RAD / "VQA_RAD Image Folder" / name).read_bytes() for name in names]
     bits, details = hashes(files)
     distance = (bits[:, None] != bits[None]).sum(-1)
-    correlation = details @ details.T
     pairs = np.array([
         (i, j) for i in range(len(names)) for j in range(i)
         if about[names[i]][0] == about[names[j]][0] and about[names[i]][1] != about[names[j]][1]
     ])  # fmt: skip
-    far, alike = distance[pairs[:, 0], pairs[:, 1]], correlation[pairs[:, 0], pairs[:, 1]]
+    far = distance[pairs[:, 0], pairs[:, 1]]
+    alike = np.array([correlation(details[i], details[j]) for i, j in pairs])
     flagged = int((far <= MAX_BITS).sum())
     yield (
         f"A near match: at most {MAX_BITS} of 256 bits ({MAX_BITS / 256:.0%}) and a correlation of at least {MIN_CORRELATION}. "
@@ -340,7 +340,7 @@ def thresholds() -> Iterator[str]:
     yield f"| differing bits: least, .1 %, median | {far.min()}, {np.percentile(far, 0.1):.0f}, {np.median(far):.0f} |"
     yield f"| correlation: most, 99.9 %, median | {alike.max():.3f}, {np.percentile(alike, 99.9):.3f}, {np.median(alike):.3f} |"
     for i, j in pairs[np.argsort(far)[:3]]:
-        yield f"| nearest: {names[i]}, {names[j]} ({about[names[i]][0].lower()}) | {distance[i, j]} bits, {correlation[i, j]:.2f} |"
+        yield f"| nearest: {names[i]}, {names[j]} ({about[names[i]][0].lower()}) | {distance[i, j]} bits, {correlation(details[i], details[j]):.2f} |"
     yield ""
     made: dict[str, list[bytes]] = {}
     for data in files:
@@ -350,7 +350,7 @@ def thresholds() -> Iterator[str]:
     yield "|---|---|---|---|"
     for kind, some in made.items():
         theirs, fine = hashes(some)
-        far, alike = (theirs != bits).sum(1), (fine * details).sum(1)
+        far, alike = (theirs != bits).sum(1), np.array(list(map(correlation, fine, details)))
         found = ((far <= MAX_BITS) & (alike >= MIN_CORRELATION)).mean()
         yield f"| {kind} | {np.median(far):.0f}, {np.percentile(far, 99):.0f}, {far.max()} | {alike.min():.3f} | {found:.1%} |"
     yield ""
@@ -366,6 +366,8 @@ def slices(hashes: Callable[..., object], max_bits: int, min_correlation: float)
         return
     import numpy as np
 
+    from curator.image_hash import correlation
+
     yield "| slices of one scan (nibabel's samples) | apart | bits: least, median | correlation: median, most | taken for the same |"
     yield "|---|---|---|---|---|"
     folder = Path(nibabel.__file__).parent / "tests" / "data"
@@ -378,7 +380,7 @@ def slices(hashes: Callable[..., object], max_bits: int, min_correlation: float)
         bits, details = hashes([encode(Image.fromarray(np.ascontiguousarray(scaled[..., z]))) for z in inside])  # type: ignore[misc]
         for step in (1, 2):
             far = (bits[step:] != bits[:-step]).sum(1)
-            alike = (details[step:] * details[:-step]).sum(1)
+            alike = np.array(list(map(correlation, details[step:], details[:-step])))
             same = ((far <= max_bits) & (alike >= min_correlation)).mean()
             yield (
                 f"| {name}, {scaled.shape[0]} x {scaled.shape[1]} | {spacing * step:.1f} mm | {far.min()}, {np.median(far):.0f} | "
@@ -401,7 +403,7 @@ def matching() -> Iterator[str]:
     def frame(name: str, size: int) -> pl.DataFrame:
         sha = [f"{name}{n:063x}" for n in range(size)]
         phash = [row.tobytes() for row in rng.integers(0, 256, (size, 32), dtype=np.uint8)]
-        detail = [row.tobytes() for row in rng.integers(-127, 128, (size, 576), dtype=np.int8)]
+        detail = [row.tobytes() for row in rng.integers(0, 256, (size, 128), dtype=np.uint8)]
         return pl.DataFrame(
             {"sha256": sha, "original_sha256": sha, "pixel_sha256": sha, "phash": phash, "detail": detail}
         )

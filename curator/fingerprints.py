@@ -5,7 +5,7 @@
     Fingerprint.load("vqa-rad.parquet").digest() == made.digest()
 
 It holds row ids; 64-bit hashes of normalised questions, options, answers and word 5-grams; sha256 hashes of images, 256-bit
-perceptual hashes, and the 24 x 24 high-frequency detail that confirms them. No text and no picture, so it can be published.
+perceptual hashes, and 1,024 bits of their detail that confirm them. Hashes only, so it can be shared and published.
 Whoever guesses a text can test whether it is in there: that is what it is for, and no secret is kept by it.
 """
 

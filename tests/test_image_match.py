@@ -155,7 +155,7 @@ def random_frame(seed: int, size: int, near: pl.DataFrame | None = None) -> pl.D
             hashes[n] = copy
     name = [hashlib.sha256(f"{seed}/{n}".encode()).hexdigest() for n in range(size)]
     return pl.DataFrame({"sha256": name, "original_sha256": name, "pixel_sha256": name,
-                         "phash": [h.tobytes() for h in hashes], "detail": [b"\1" * 576] * size}, schema=COLUMNS)  # fmt: skip
+                         "phash": [h.tobytes() for h in hashes], "detail": [b"\1" * 128] * size}, schema=COLUMNS)  # fmt: skip
 
 
 @settings(deadline=None, max_examples=25)
