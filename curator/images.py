@@ -66,7 +66,7 @@ class ImageRow:
     phash: bytes = b""
     """32 bytes, see `image_hash.fingerprint`; b'' for a picture too plain to be told from another."""
     detail: bytes = b""
-    """576 signed bytes: the high-pass picture that confirms a near match."""
+    """1,024 bits of the fine detail that confirms a near match."""
     notes: list[str] = field(default_factory=list)
     reason: str = ""
     """'' or why the image cannot be used: a key of `REASONS`."""
