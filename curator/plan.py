@@ -33,14 +33,17 @@ WAYS_OUT = (
 
 
 def before_anything(build: Build) -> None:
-    """Find a wrong name of a model, of samples or of a release now, not after hours of reading.
+    """Find a wrong name of a source, a model, samples or a release now, not after hours of reading.
 
     Raises:
         CuratorError: what the stage that wants it would say.
     """
+    from curator import sources
     from curator.engines.model import identify
     from curator.publish.tree import open_release
 
+    for choice in build.recipe.sources:
+        sources.get(choice.name)
     score, distill, runtime = build.recipe.score, build.recipe.distill, build.runtime
     asked: list[Solver] = [score, *score.cascade, *score.also] if score.samples else []
     asked += [distill, *distill.teachers] if distill else []
