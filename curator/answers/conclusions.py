@@ -6,7 +6,7 @@ import re
 from itertools import islice
 
 from curator.answers.choices import NOTHING, SEVERAL, Choices, Reading
-from curator.answers.hearsay import BY_OTHERS, RIGHT, doubted, goes_on, is_given, reported
+from curator.answers.hearsay import BY_OTHERS, RIGHT, doubted, goes_on, is_given, reported, supposed
 from curator.answers.prose import OPTION_LINE
 from curator.answers.wording import AND_ALSO, BETWEEN, DESCRIBED, PROMPTS, is_negated
 
@@ -70,7 +70,7 @@ def _asked(text: str, known: Choices) -> Reading:
 
 # How strongly a sentence claims to conclude. 3: it says so; 2: a superlative; 1: it weighs the evidence.
 _CUE = re.compile(
-    r"\b(?:therefore|thus|so|hence|in conclusion|in summary|to conclude|overall|consequently|accordingly|conclusion|"
+    r"\b(?:therefore|thus|so|hence|in conclusion|in summary|to conclude|(?<!\w )overall|overall(?=,)|consequently|accordingly|conclusion|"
     r"in short|ultimately|leaves|left with|based on (?:this|these|that|the above))\b|因此|所以|故|综上|由此|可见|总之"
 )
 _CUE_HERE = re.compile(_CUE.pattern, re.I)
@@ -133,7 +133,7 @@ _HEDGED = re.compile(r"\b(?:could|might|may|possibl[ey]|perhaps)\b|可能")
 # No sentence ends with these.
 _MIDWAY = re.compile(
     r"\b(?:the|an?|and|or|but|of|to|with|before|after|because|is|are|was|were|that|which|by|for|from|as|at|such|due|"
-    r"while|when|this patient's|the patient's|her|his|their|its)\s*$|[,(是的为和与或及在从有]\s*$",
+    r"while|when|would|could|should|will|might|this patient's|the patient's|her|his|their|its)\s*$|[,(是的为和与或及在从有]\s*$",
     re.I,
 )
 _ENDS = ".!?。;)]}\"'>】》」…"
@@ -141,7 +141,7 @@ _ENDS = ".!?。;)]}\"'>】》」…"
 REFUSAL = re.compile(
     r"\b(?:i(?:'m| am) (?:sorry|unable|not able|not sure|afraid)|i (?:cannot|can't|don't know|do not know|apologi[sz]e)|"
     r"i (?:do not|don't) have|as an ai|unable to|not (?:possible|enough information)|insufficient information|"
-    r"(?:cannot|can't) (?:be )?(?:determine|provide|answer|view|see|assist|help)|"
+    r"another matter\b|(?:cannot|can't) (?:be )?(?:assigned|established|inferred|known|decided|told|determine|provide|answer|view|see|assist|help)|"
     r"none of the (?:options|above|choices)|no correct (?:answer|option))|"
     r"无法|不能(?:确定|回答|提供)|没有正确|无正确|抱歉|对不起"
 )
@@ -168,6 +168,9 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
     claims: dict[int, list[tuple[int, Reading]]] = {3: [], 2: [], 1: []}
     for i, sentence in enumerate(reversed(sentences)):
         low = sentence.lower()
+        then = "".join(sentences[len(sentences) - i :]).lower()
+        if _unreal(sentence) or (_STOPPED.search(low) and _STARTED.search(then)):
+            continue
         strength = _strength(low)
         if not strength or sentence.rstrip().endswith(("?", ":")):
             continue
@@ -204,16 +207,22 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
         return NOTHING  # it concludes, but with something that is no option
     named = {
         NOTHING
-        if _IF.match(sentence) or DESCRIBED.match(sentence) or _LOOKS.search(sentence) or doubted(". " + then)
+        if _unreal(sentence) or DESCRIBED.match(sentence) or _LOOKS.search(sentence) or doubted(". " + then)
         else _names(sentence, known, 0)
         for sentence, then in zip(sentences, [*sentences, ""][1:], strict=True)
     } - {NOTHING}
     return named.pop() if len(named) == 1 else NOTHING
 
 
+# "… on lisinopril, so it should be stopped. She should be started on losartan."
+_STOPPED = re.compile(r"\b(?:should|must|needs? to|has to) be (?:stopped|discontinued|withdrawn|replaced)\b")
+_STARTED = re.compile(r"\b(?:start(?:ed)?|switch(?:ed)?|changed?|replaced?|put) (?:on|to|with|by)\b")
 # A question, or a look at an option: no claim that it is the answer.
 _LOOKS = re.compile(
     r"\?\s*$|^\W*(?:let(?:'s| us)|what|consider|possible|next|now|then|(?:the )?differential)\b(?! diagnosis is)", re.I
+)
+_LOOKS_AT = re.compile(
+    r"\W*(?:let(?:'s| us| me)|consider|now|next|first|turning|we)\b[^:.]{0,40}\b(?:option|choice)\b", re.I
 )
 # "A cyst is a …": what an option is.
 _IS_A = re.compile(r" (?:is|are) an? (?!more|better|likely)")
@@ -227,8 +236,10 @@ _OR_NUMBER = re.compile(r",?\s*(?:\bor\b|\bi\.e\.,?|\bwhich is\b)\s*")
 def _complement(sentence: str, known: Choices) -> Reading | None:
     """The option that a sentence ends with and says something to be: "The probability is 1/2 = 0.5."."""
     copula = _COPULA.search(sentence)
-    if not copula or _HEDGED.search(sentence.lower()) or _IF.match(sentence):
+    if not copula or _HEDGED.search(sentence.lower()) or _unreal(sentence) or _LOOKS_AT.match(sentence):
         return None
+    if len(known.labels) > 2 and known.said_in(sentence) == 100:
+        return None  # all options restated
     tail = sentence[copula.end() :]
     if is_negated(sentence, len(sentence) - len(tail.lstrip()), len(sentence)):
         return None
@@ -236,6 +247,12 @@ def _complement(sentence: str, known: Choices) -> Reading | None:
     if label is None and len(pieces := _OR_NUMBER.split(tail)) == 2 and all(x.strip()[:1].isdigit() for x in pieces):
         label = known.exact(pieces[1]) or known.number(pieces[1])
     return Reading(label) if label else None
+
+
+def _unreal(sentence: str) -> bool:
+    """Does the sentence speak of another case ("If …", "… would be B, but here")?"""
+    head, would, rest = sentence.lower().partition("would")
+    return bool(_IF.match(sentence)) or (bool(would) and supposed(head, would + rest, rest))
 
 
 def _strength(low: str) -> int:
@@ -254,6 +271,8 @@ def _names(sentence: str, known: Choices, strength: int) -> Reading:
         return NOTHING
     sentence = BETWEEN.sub("So,", sentence)
     reading = _named(sentence, known, strength)
+    if reading.why != "none" and _EQUALLY.search(sentence):
+        return SEVERAL
     if reading.why in ("several", "contradiction"):
         # "Although X is possible, Y fits": a leading clause concedes; "X, because unlike Y …": a trailing one explains.
         rest = _LEAD_IN.sub("", sentence, count=1)
@@ -287,6 +306,10 @@ def _prompts(sentence: str) -> bool:
     return bool(colon and PROMPTS.search(head))
 
 
+# "It could be C, but A is equally plausible."
+_EQUALLY = re.compile(
+    r"(?<![A-Za-z0-9_'])[A-Z][)\]]?\s(?:[a-z]+\s){1,4}(?:equally|just as|no less) (?:plausible|likely|possible|probable|good|reasonable|well)\b"
+)
 # "Either an oral suction or an orogastric tube", of which only one is said as the option says it.
 _EITHER = re.compile(r"\beither\b[^.;]{1,120}\bor\b", re.I)
 
@@ -314,6 +337,8 @@ def _named(sentence: str, known: Choices, strength: int) -> Reading:
         return SEVERAL
     if said:
         return Reading(said.pop())
+    if known.polar and (judged := _JUDGES.match(sentence)) and (label := known.polarity(sentence[judged.end() :])):
+        return Reading(label)
     if known.polar and (label := known.polarity(_CUE_HERE.sub("", sentence, count=1).lstrip(" ,:"))):
         return Reading(label)
     if known.polar and (cue := _CUE_HERE.search(sentence)) and (label := known.exact(sentence[cue.end() :])):
@@ -321,6 +346,7 @@ def _named(sentence: str, known: Choices, strength: int) -> Reading:
     return NOTHING
 
 
+_JUDGES = re.compile(r"\W*(?:the|this) (?:statement|claim|assertion|proposition) is ", re.I)
 # A number in passing is a number; in a conclusion the last one may be the answer, unless it is part of a formula.
 _VALUE = re.compile(r"(?!\s?[\^*/+(=_×])[^\d=]*$")
 

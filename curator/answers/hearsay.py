@@ -60,6 +60,29 @@ _UNSAID = re.compile(
     r"(?:\b(?:not|never|cannot|hardly|scarcely|wrong|false|mistaken|unlikely|(?<!no )(?<!not )(?<!a )doubt|deny|refuse|untrue|incorrect)\b|n't\b)"
     r"(?: (?!be\b)[\w']+){0,2}? (?:that|say|think|believe|claim|conclude|mean|imply|agree|accept|infer|assume)\b"
 )
+# "Under no circumstances would I say", "there is little to suggest that".
+_NEVER = re.compile(
+    r"\b(?:under no|in no (?:case|way|event)|on no account|by no means|at no (?:point|time))\b|"
+    r"\b(?:little|nothing|scant|(?:no|hardly any|little) (?:\w+ )?(?:evidence|reason|basis|ground|grounds|argument|indication|sign))\b"
+    r" (?:(?!doubt\b)[\w']+ ){0,3}?(?:suggests?|suggesting|indicat(?:es?|ing)|supports?|supporting|shows?|showing|proves?|think|believe|say|conclude|that)\b"
+)
+# "Were she diabetic, the answer would be", "for a patient with rickets the answer would be …, but this one".
+_INVERTED = re.compile(
+    r"\W*(?:and |but |so )?(?:(?:were|should|had) (?:the|this|that|these|there|he|she|it|they|we|his|her|an?)\b|"
+    r"if (?!(?:we|you|i|one|someone|asked|forced|anything)\b))"
+)
+_WOULD_BE = re.compile(r"\bwould (?:\w+ )?be\b")
+_THEREFORE = re.compile(r"\bwould (?:therefore|thus|hence)\b|,\s*(?:and )?(?:so|therefore|thus|hence)\b")
+_BUT_HERE = re.compile(
+    r"[^.!?\n]{0,60}?[,;–—-]\s{0,2}(?:but|however|yet|although|though|only)\b(?! not\b)|"
+    r"[^.!?\n]{0,60}[.!?\n]\s{0,2}(?:but|however|yet|unfortunately|(?:we|i) (?:do not|don't|are not|cannot|can't))\b"
+)
+# "It requires me to end with …": the form that was asked for.
+_ASKED_FORM = re.compile(
+    r"\b(?:requir(?:es?|ed)|asks?|asked|wants?|wanted|told|instruct(?:s|ed)|expects?|expected|supposed|needs?|demands?|prescribe[sd]?)"
+    r" (?:me|us|you|one|that|the|an?|my|to|for)\b[^.!?\n]{0,60}\b(?:with|as|form|format|like|say|write|of|style|shape|phrase|words)\b(?::\s?[\"'])?[ \"'(\\]{0,4}(?:(?:the|my) )?(?:(?:final|correct) )?$",
+    re.I,
+)
 # "If the D-dimer is raised, the answer is B"; "if we look closely, …" sets no condition, nor does a step of an argument.
 _CONDITIONAL = re.compile(
     r"\W*(?:and |but |so |then )?(?:if (?!(?:we|you|i|one|someone|asked|forced|anything)\b)|in case |provided |supposing |如果|假如|假设|倘若|要是)"
@@ -93,7 +116,39 @@ _ZH_HINT = re.compile("[人他她家生学师友网专谁小说误错乱设如�
 
 def mentioned(lead: str) -> bool:
     """Does this lead announce an example of the form of an answer ("e.g. <answer>B</answer>")?"""
-    return bool(_MENTION.search(lead))
+    return bool(_MENTION.search(lead) or _ASKED_FORM.search(lead))
+
+
+def supposed(lead: str, said: str, tail: str) -> bool:
+    """Is what `said` states ("answer would be") true of another case: under a condition, or "…, but not in this one"?"""
+    if not _WOULD_BE.search(said) or _THEREFORE.search(lead + said[:24]):
+        return False
+    return bool(_INVERTED.match(lead) or _BUT_HERE.match(tail))
+
+
+_RETRACTED = re.compile(
+    r"(?:^|[.!?;:,>})\]\n–—-]\s{0,3}|\b(?:please|and|so|no|but|actually|wait|well|hereby|i)\s)(?:"
+    r"(?:scratch|strike) (?:that|this|it)\b|"
+    r"(?:disregard|ignore|forget|discard) (?:(?:all|everything|any) (?:of )?)?(?:this|that|it|the (?:above|foregoing)|what i|my (?:\w+ )?(?:answer|response|reply|choice))"
+    r"(?=\s*(?:[.!;,\n]|$)|(?<=what i)| (?:answer|response|reply|and|above)\b)|"
+    r"(?:i (?:hereby |must |have to |want to )?)?(?:withdraw|retract|revoke|take back) (?:it|that|this|my|the (?:answer|above))\b|"
+    r"i take (?:it|that|this|my \w+) back\b|"
+    r"(?:on|upon) (?:\w+ )?(?:reflection|second thoughts?|consideration),? (?:this|that|it|the (?:above|answer)|i|my answer)(?: is|'s| was|'m| am) (?:not (?:right|correct)|wrong|incorrect|mistaken|false)|"
+    r"(?:(?:no|wait|hmm|oh|but|actually|hold on)[, ]{1,2}){1,3}(?:that|this|it) (?:cannot|can't|can not|is not|isn't) (?:be )?(?:right|correct)\b|"
+    r"(?:the|my) (?:(?:above|previous|earlier) )?(?:answer|response|choice) (?:above )?(?:is|was) (?:withdrawn|retracted|void|wrong|a mistake|an error)\b|"
+    r"(?:(?:honestly|in truth|really|frankly),? )?i (?:(?:really|simply|just|honestly|actually|still) )?(?:don't|do not) (?:(?:really|actually) )?"
+    r"(?:know(?=\s*(?:[.!;]|$)| the (?:correct |right )?answer| which| what the)|have an(?:y)? answer)|"
+    r"(?:i )?(?:do not|don't) have an answer|"
+    r"i have no (?:idea|clue|answer|better (?:suggestion|answer|idea))\b(?! (?:why|how)\b)"
+    r")|以上作废|[我]?(?:撤回|收回)(?:以上|上述|这个|我的)?(?:答案|回答)|请?忽略(?:以上|上述|上面)|我(?:也|其实|真的)?不知道",
+)
+
+
+def retraction(text: str) -> tuple[int, int] | None:
+    """Where the last words stand that take an answer back or say that there is none ("Scratch that.", "I have no idea")."""
+    start = max(0, len(text) - 1500)
+    *_, last = [None, *_RETRACTED.finditer(text[start:].lower())]
+    return (start + last.start(), start + last.end()) if last else None
 
 
 def others_say(clause: str) -> bool:
@@ -114,7 +169,15 @@ def reported(lead: str) -> bool:
     if not lead or lead.isspace():
         return False
     *clauses, last = _CLAUSE.split(lead.lower())
-    if others_say(last) or _UNSAID.search(last) or _EXAMPLE.search(lead) or _OTHERWISE.match(last):
+    if (
+        others_say(last)
+        or _UNSAID.search(last)
+        or _NEVER.search(last)
+        or _EXAMPLE.search(lead)
+        or _OTHERWISE.match(last)
+    ):
+        return True
+    if _ASKED_FORM.search(lead) or _NEVER.match(clauses[-1].strip() if clauses else ""):
         return True
     clauses = [clause for clause in clauses if clause.strip()]
     if not clauses:
@@ -137,7 +200,7 @@ def reported(lead: str) -> bool:
 _KINDS = word_set(
     "correct right best most likely probable appropriate accurate suitable plausible reasonable logical consistent "
     "fitting final only single overall closest nearest better true proper actual ideal optimal preferred clear obvious "
-    "definitive ultimate predicted suggested proposed selected chosen recommended multiple choice question question's "
+    "remaining definitive ultimate predicted suggested proposed selected chosen recommended multiple choice question question's "
     "questions exam short letter model standard corrected revised updated new my own and or next strongest safest valid "
     "precise exact complete required simple direct sensible supported relevant medically clinically scientifically "
     "mathematically very certain resulting answer option good key"

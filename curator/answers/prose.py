@@ -11,7 +11,7 @@ import re
 from typing import NamedTuple
 
 from curator.answers.choices import NOTHING, SEVERAL, Choices, Reading
-from curator.answers.hearsay import BY_OTHERS, chooses, doubted, goes_on, is_given, others_say, reported
+from curator.answers.hearsay import BY_OTHERS, chooses, doubted, goes_on, is_given, others_say, reported, supposed
 from curator.answers.wording import ALSO, ALSO_RIGHT, PROMPTS, WAIT, first_sentence
 
 
@@ -65,7 +65,7 @@ _BREAK = re.compile(r"[.!?。\n]")
 _DENIED = re.compile(
     r"(?:\b(?:if|whether|suppose|assum\w+|unless|were|wrong|incorrect|not|no|false|what|which|possible|potential|"
     r"plausible|another|other|second|third|cannot|refuse to|alternative|partial\w*|neither|nor|previous|expected|each|every|likely to)\b"
-    r"[\s\w,'-]{0,12}|n't\b[\s\w,'-]{0,12}|不(?:能|可以?|应该?|会|要|宜|该)?|不(?:认为|觉得|相信)|怀疑|[别勿莫]|非|错误的?|错|无|没有?)$"
+    r"[\s\w,'-]{0,12}|n't\b[\s\w,'-]{0,12}|不(?:能|可能|可以?|应该?|会|要|宜|该)?|不(?:认为|觉得|相信)|怀疑|[别勿莫]|非|错误的?|错|无|没有?)$"
 )
 _IS = (
     r"(?:\bis\b|\bwas\b|\bare\b|\bwould (?:likely |most likely |then |therefore |have to )?be\b|\bshould be\b|"
@@ -93,7 +93,7 @@ _OPTION_IS = re.compile(
 )
 _LABELLED = re.compile(r"(?:correct|option|choice|right|best)(?: option| choice| answer)?\s*:\s*")
 _MY_CHOICE = re.compile(rf"(?:option|choice)\s*(?:{_IS}|:)\s*:?\s*{_FILL}")
-_MINE = re.compile(r"\b(?:my|our|final|the)\s+$")
+_MINE = re.compile(r"\b(?:my|our|final|the|remaining|only)\s+$")
 _CHOOSE = re.compile(
     r"(?:cho(?:ose|osing|se|sen)|select(?:ed|ing)?|pick(?:ed|ing)?|(?:go|going|went) (?:with|for)|opt(?:ed|ing)?|lean(?:ing)?)\b\s*"
     r"(?:(?:for|towards?|to)\s+)?(?:as\s+)?(?:the\s+)?"
@@ -199,7 +199,7 @@ def _said(text: str, low: str, at: int, word: str, known: Choices) -> tuple[Foun
         value = _CHOOSE.match(low, at, at + 150)
     else:
         value = _OPTION_IS.match(low, at, at + 150) or _LABELLED.match(low, at, at + 150)
-        if value is None and word in ("option", "choice") and _MINE.search(low, max(0, at - 8), at):
+        if value is None and word in ("option", "choice") and _MINE.search(low, max(0, at - 10), at):
             value = _MY_CHOICE.match(low, at, at + 150)
     if value is None and not known.lone.search(text, max(0, at - 170), at + 16):
         return None
@@ -236,6 +236,9 @@ def _said(text: str, low: str, at: int, word: str, known: Choices) -> tuple[Foun
         after = after if said else rest
         stop = _BREAK.search(text, end)
         asked = bool(stop and stop[0] == "?")
+        clause = _BREAK.split(low[max(0, at - 200) : at])[-1]
+        if supposed(clause, low[at:begin], low[end : end + 120]):
+            return None
         if asked or doubted(after) or (opened and not goes_on(rest, own, loose=marked)):
             return None
     final = marked and word in ("answer", "ans", "答案") and bool(_FINAL.search(low[max(0, at - 40) : at]))

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from curator.answers.bare import bare
 from curator.answers.choices import NOTHING, SEVERAL, Choices, Reading, choices
 from curator.answers.conclusions import REFUSAL, conclusion, verdicts
-from curator.answers.hearsay import doubted, goes_on, mentioned
+from curator.answers.hearsay import doubted, goes_on, mentioned, retraction
 from curator.answers.prose import Found, settle, statement
-from curator.answers.text import left_open, plain, split_think, turns, was_closed
+from curator.answers.text import last_turn, left_open, plain, split_think, turns, was_closed, without_opening
 from curator.answers.wording import SAYS, is_negated
 
 
@@ -73,7 +73,7 @@ def extract(response: str, options: Sequence[str], *, strict: bool = False, trun
     if not response or response.isspace():
         return Answer(None, "", "empty")
     thinking, rest = split_think(response)
-    text = plain(rest)
+    text = without_opening(plain(last_turn(rest)))
     if not text.strip():
         unclosed = thinking and not was_closed(response)
         return Answer(None, "", "truncated" if truncated or unclosed else "empty")
@@ -120,8 +120,16 @@ def _first_turn(text: str, known: Choices, truncated: bool) -> Answer:
         seen += part
         found = _rules(seen, known, truncated and i == len(parts) - 1)
         if found.why != "none":
-            return found
+            return Answer(None, found.how, "contradiction") if _taken_back(seen, found, known) else found
     return Answer(None, "", "none")
+
+
+def _taken_back(text: str, found: Answer, known: Choices) -> bool:
+    """Is the answer followed by words that take it back, and these by no other?"""
+    if not found.label or not (said := retraction(text)):
+        return False
+    before = _rules(text[: said[0]].rstrip(" ,;") + ".", known, False)
+    return before.label == found.label and _rules(text[said[1] :], known, False).label is None
 
 
 _OPTIONS_HERE = re.compile(r"\s*(?:options|answer choices|choices)\b", re.I)

@@ -39,6 +39,13 @@ _STRUCK = re.compile(
     r"<!--(?:[^-]|-(?!->))*(?:-->|\Z)|~~[^~\n]*~~|<del>[^<]*</del>|<s>(?=\S)[^<\n]*</s>|[^\W_]\u0336", re.I
 )
 _BLANK_LINES = re.compile(r"\n[ \t\n]*\n")
+# Cyrillic and Greek capitals that look like labels; in a list beside a label they are read as what they look like.
+_LOOK_ALIKE = str.maketrans("АВСЕНІКМОРТХΑΒΕΗΙΚΜΟΡΤΧ", "ABCEHIKMOPTXABEHIKMOPTX")
+_JOINT = r"(?:[,;/&+、和或]|and\b|or\b)"
+_IN_LIST = re.compile(
+    r"(?:(?<=[A-Z][,;/&+、和或])|(?<=[A-Z][,;/&+、]\s)|(?<=[A-Z]\s[/&+]\s)|(?<=[A-Z]\sor\s)|(?<=[A-Z]\sand\s))"
+    rf"[АВСЕНІΑΒΕΗΙ](?!\w)|(?<!\w)[АВСЕНІΑΒΕΗΙ](?=\s?{_JOINT}\s?[(\[]?[A-Z](?!\w))"
+)
 _LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}|>+)[ \t]*", re.M)
 
 
@@ -50,6 +57,7 @@ def plain(text: str) -> str:
         text = unicodedata.normalize("NFKC", text)
         if _ODD.search(text):
             text = text.translate(_ONE_FOR_ONE)
+        text = _IN_LIST.sub(lambda m: m[0].translate(_LOOK_ALIKE), text)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if "<!--" in text or "~~" in text or "<del>" in text or "<s>" in text or "\u0336" in text:
@@ -172,6 +180,26 @@ _TURN = re.compile(
     r"|\n[ \t]*(?:options|answer choices|choices)[ \t]*:",
     re.I,
 )
+
+
+_ROLE = r"(?:<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|<\|)\s{0,3}"
+_USER_FIRST = re.compile(rf"\s*{_ROLE}(?:user|human|system)\b", re.I)
+_ASSISTANT = re.compile(rf"{_ROLE}(?:assistant|model)\b(?:<\|end_header_id\|>|\|>)?", re.I)
+_NOT_OURS = re.compile(
+    r"\s*(?:(?:assistant|ai)\s?:|(?:example|sample)s?\s?\d{0,2}\s?[:.]\s?(?:q|question)\b.*?(?:\n[ \t]*\n|\Z))",
+    re.I | re.S,
+)
+
+
+def last_turn(text: str) -> str:
+    """The last turn of the assistant, where the text opens with somebody else's."""
+    return _ASSISTANT.split(text)[-1] if _USER_FIRST.match(text) else text
+
+
+def without_opening(text: str) -> str:
+    """The text without a role before it, or an example with a question of its own."""
+    opening = _NOT_OURS.match(text)
+    return text[opening.end() :] if opening else text
 
 
 def turns(text: str) -> list[str]:
