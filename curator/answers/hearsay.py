@@ -57,7 +57,7 @@ _EXAMPLE = re.compile(
 _CLAUSE = re.compile(r"[,:;(\"]")
 # "It is not the case that", "I would never say", "it would be wrong to conclude".
 _UNSAID = re.compile(
-    r"(?:\b(?:not|never|cannot|hardly|scarcely|wrong|false|mistaken|unlikely|(?<!no )(?<!not )(?<!a )doubt|deny|refuse|untrue|incorrect)\b|n't\b)"
+    r"(?:\b(?:not|never|cannot|hardly|scarcely|wrong|false|mistaken|unlikely|(?<!no )(?<!not )(?<!a )(?<!little )(?<!reason to )doubt|deny|refuse|untrue|incorrect)\b|n't\b)"
     r"(?: (?!be\b)[\w']+){0,2}? (?:that|say|think|believe|claim|conclude|mean|imply|agree|accept|infer|assume)\b"
 )
 # "Under no circumstances would I say", "there is little to suggest that".
@@ -74,8 +74,8 @@ _INVERTED = re.compile(
 _WOULD_BE = re.compile(r"\bwould (?:\w+ )?be\b")
 _THEREFORE = re.compile(r"\bwould (?:therefore|thus|hence)\b|,\s*(?:and )?(?:so|therefore|thus|hence)\b")
 _BUT_HERE = re.compile(
-    r"[^.!?\n]{0,60}?[,;–—-]\s{0,2}(?:but|however|yet|although|though|only)\b(?! not\b)|"
-    r"[^.!?\n]{0,60}[.!?\n]\s{0,2}(?:but|however|yet|unfortunately|(?:we|i) (?:do not|don't|are not|cannot|can't))\b"
+    r"[^.!?\n]{0,60}?[,;–—-]\s{0,2}(?:but|however|yet)\b(?! (?:not|only)\b)|"
+    r"[^.!?\n]{0,60}[.!?\n]\s{0,2}(?:(?:but|however|yet|unfortunately),? (?:this|here|the|that|we|i|he|she|his|her|it)|(?:we|i) (?:do not|don't|are not|cannot|can't))\b"
 )
 # "It requires me to end with …": the form that was asked for.
 _ASKED_FORM = re.compile(
@@ -85,7 +85,7 @@ _ASKED_FORM = re.compile(
 )
 # "If the D-dimer is raised, the answer is B"; "if we look closely, …" sets no condition, nor does a step of an argument.
 _CONDITIONAL = re.compile(
-    r"\W*(?:and |but |so |then )?(?:if (?!(?:we|you|i|one|someone|asked|forced|anything)\b)|in case |provided |supposing |如果|假如|假设|倘若|要是)"
+    r"\W*(?:and |but |so |then )?(?:if (?!(?:we|you|i|one|someone|asked|forced|anything)\b)|in case |provided |supposing |(?:were|should|had) (?:the|this|that|these|there|he|she|it|they|we|his|her|an?)\b|如果|假如|假设|倘若|要是)"
 )
 _OTHERWISE = re.compile(r"\W*(?:otherwise|or else|else|failing that|if not)\b")
 _STEP = re.compile(r" ?(?:and |so|therefore|thus|hence|which|we |因此|所以|故|因而|可知|可得)")
@@ -135,12 +135,13 @@ _RETRACTED = re.compile(
     r"i take (?:it|that|this|my \w+) back\b|"
     r"(?:on|upon) (?:\w+ )?(?:reflection|second thoughts?|consideration),? (?:this|that|it|the (?:above|answer)|i|my answer)(?: is|'s| was|'m| am) (?:not (?:right|correct)|wrong|incorrect|mistaken|false)|"
     r"(?:(?:no|wait|hmm|oh|but|actually|hold on)[, ]{1,2}){1,3}(?:that|this|it) (?:cannot|can't|can not|is not|isn't) (?:be )?(?:right|correct)\b|"
-    r"(?:the|my) (?:(?:above|previous|earlier) )?(?:answer|response|choice) (?:above )?(?:is|was) (?:withdrawn|retracted|void|wrong|a mistake|an error)\b|"
+    r"(?:the|my|that|this) (?:(?:above|previous|earlier) )?(?:answer|response|choice) (?:above )?(?:is|was) (?:withdrawn|retracted|void|wrong|a mistake|an error)\b|"
     r"(?:(?:honestly|in truth|really|frankly),? )?i (?:(?:really|simply|just|honestly|actually|still) )?(?:don't|do not) (?:(?:really|actually) )?"
-    r"(?:know(?=\s*(?:[.!;]|$)| the (?:correct |right )?answer| which| what the)|have an(?:y)? answer)|"
-    r"(?:i )?(?:do not|don't) have an answer|"
-    r"i have no (?:idea|clue|answer|better (?:suggestion|answer|idea))\b(?! (?:why|how)\b)"
-    r")|以上作废|[我]?(?:撤回|收回)(?:以上|上述|这个|我的)?(?:答案|回答)|请?忽略(?:以上|上述|上面)|我(?:也|其实|真的)?不知道",
+    r"(?:know(?=\s*(?:[.!;]|$)| the (?:correct |right )?answer| which| what the)|have an(?:y)? answer(?! key))|"
+    r"(?:i )?(?:do not|don't) have an answer(?! key)|(?:i )?(?:can )?(?:give|have|offer) no (?:final )?answer\b|"
+    r"i(?:'m| am) no longer (?:sure|certain|confident)\b|"
+    r"i have no (?:idea|clue|answer|better (?:suggestion|answer|idea))\b(?! (?:why|how|about|of)\b)"
+    r")|\bi (?:hereby )?(?:take (?:(?:it|that|this) )?back|withdraw|retract)(?=\s{0,3}(?:[.!;]|$))|以上作废|[我]?(?:撤回|收回)(?:以上|上述|这个|我的)?(?:答案|回答)|请?忽略(?:以上|上述|上面)|我(?:也|其实|真的)?不知道",
 )
 
 

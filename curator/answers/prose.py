@@ -248,7 +248,9 @@ def _said(text: str, low: str, at: int, word: str, known: Choices) -> tuple[Foun
 _ONLY_IF = re.compile(
     r"\s*(?:answer|option|choice|diagnosis)?,?\s*(?:(?:only )?(?:if|unless|when)|only (?:in|for)|except|right\?|isn't it)"
 )
-_UNREAL = re.compile(r"^\W*(?:if|suppose|assuming|were|whether|unless)\b|如果|假如")
+_UNREAL = re.compile(
+    r"^\W*(?:if|suppose|assuming|were|whether|unless|(?:had|should) (?:the|this|there|he|she|it|they|his|her|an?))\b|如果|假如"
+)
 _UNSURE = re.compile(
     r"\b(?:not|deny|denies|unlikely|false|wrong|if|whether|possible|unclear|unsure|claim\w*|who|those|some)\b|n't\b|(?<!no )(?<!a )\bdoubt"
 )
