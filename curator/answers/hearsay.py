@@ -80,7 +80,7 @@ _BUT_HERE = re.compile(
 # "It requires me to end with …": the form that was asked for.
 _ASKED_FORM = re.compile(
     r"\b(?:requir(?:es?|ed)|asks?|asked|wants?|wanted|told|instruct(?:s|ed)|expects?|expected|supposed|needs?|demands?|prescribe[sd]?)"
-    r" (?:me|us|you|one|that|the|an?|my|to|for)\b[^.!?\n]{0,60}\b(?:with|as|form|format|like|say|write|of|style|shape|phrase|words)\b(?::\s?[\"'])?[ \"'(\\]{0,4}(?:(?:the|my) )?(?:(?:final|correct) )?$",
+    r" (?:me|us|you|one|that|the|an?|my|to|for)\b[^,;.!?\n]{0,60}\b(?:with|as|form|format|like|say|write|of|style|shape|phrase|words)\b(?::\s?[\"'])?[ \"'(\\]{0,4}(?:(?:the|my) )?(?:(?:final|correct) )?$",
     re.I,
 )
 # "If the D-dimer is raised, the answer is B"; "if we look closely, …" sets no condition, nor does a step of an argument.
