@@ -38,12 +38,12 @@ def before_anything(build: Build) -> None:
     Raises:
         CuratorError: what the stage that wants it would say.
     """
-    from curator import sources
     from curator.engines.model import identify
     from curator.publish.tree import open_release
+    from curator.sources import get
 
     for choice in build.recipe.sources:
-        sources.get(choice.name)
+        get(choice.name)
     score, distill, runtime = build.recipe.score, build.recipe.distill, build.runtime
     asked: list[Solver] = [score, *score.cascade, *score.also] if score.samples else []
     asked += [distill, *distill.teachers] if distill else []
