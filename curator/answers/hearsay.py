@@ -145,10 +145,21 @@ _RETRACTED = re.compile(
 )
 
 
+# Every alternative of _RETRACTED holds one of these.
+_RETRACTED_HINTS = (
+    "scratch", "strike", "disregard", "ignore", "forget", "discard", "withdraw", "retract", "revoke", " back", "reflection",
+    "thought", "consideration", "cannot", "can't", "can not", "is not", "isn't", "void", "wrong", "mistake", "error", "don't",
+    "do not", "no answer", "no final answer", "no longer", "have no", "以上", "撤回", "收回", "忽略", "不知道",
+)  # fmt: skip
+
+
 def retraction(text: str) -> tuple[int, int] | None:
     """Where the last words stand that take an answer back or say that there is none ("Scratch that.", "I have no idea")."""
     start = max(0, len(text) - 1500)
-    *_, last = [None, *_RETRACTED.finditer(text[start:].lower())]
+    end = text[start:].lower()
+    if not any(hint in end for hint in _RETRACTED_HINTS):
+        return None
+    *_, last = [None, *_RETRACTED.finditer(end)]
     return (start + last.start(), start + last.end()) if last else None
 
 
