@@ -1,8 +1,8 @@
 """vLLM in process, as one continuous stream: a request enters as another finishes, and nothing waits for a batch.
 
-Images are decoded and brought to size ahead of time by worker threads; a prompt is rendered once per question, in order,
-by one more thread, and shared by its samples, whose prefix vLLM then finds in its cache. A quarter more requests than slots
-are in flight, so the scheduler never waits for us.
+Images are decoded and brought to size ahead of time by worker threads; a prompt is rendered once per question, in order
+(with a GPU by one more thread), and shared by its samples, whose prefix vLLM then finds in its cache. A quarter more
+requests than slots are in flight at least, so the scheduler never waits for us; more enter some at a time.
 
 Before a long run a self-check compares greedy answers with a warm and a cold prefix cache on a few pictures (vLLM issue
 20261 reports wrong ones on Qwen2.5-VL); if they disagree, the cache is turned off and a line says so.
