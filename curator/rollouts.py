@@ -178,18 +178,19 @@ class RolloutStore:
         Raises:
             WorkspaceError: an earlier commit failed.
         """
-        prompts = {request.prompt: request for request, _ in drawn}
-        new = [(bytes.fromhex(key), asked.payload) for key, asked in prompts.items() if key not in self._known]
-        self._known.update(prompts)
-        rows = [
-            (
-                bytes.fromhex(request.prompt), request.index, request.sampling.max_tokens, sample.text, sample.reasoning,
+        new, rows = [], []
+        for request, sample in drawn:
+            key = bytes.fromhex(request.prompt)
+            if request.prompt not in self._known:
+                self._known.add(request.prompt)
+                new.append((key, request.payload))
+            rows.append((
+                key, request.index, request.sampling.max_tokens, sample.text, sample.reasoning,
                 sample.finish_reason, sample.prompt_tokens, sample.completion_tokens, engine,
-            )
-            for request, sample in drawn
-        ]  # fmt: skip
+            ))  # fmt: skip
         with self._state:
-            self._state.wait_for(lambda: self._unsynced < _BACKLOG or self._failure is not None)
+            while self._unsynced >= _BACKLOG and self._failure is None:
+                self._state.wait()
             self._raise_failure()
             self._waiting.append((new, rows))
             self._unsynced += len(rows)
