@@ -1,4 +1,4 @@
-"""Shrinking, and the filters of PNG, several times faster than Pillow's: the same samples, to the last bit.
+"""Shrinking, and the filters of PNG, in compiled code: the same samples as Pillow's, to the last bit.
 
 Compiled code is loaded (most of a second; compiled once per machine, some seconds) when enough samples have gone by for it
 to pay (`worthwhile`); until then Pillow does it.
