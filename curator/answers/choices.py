@@ -183,7 +183,8 @@ class Choices:
             return letter.upper(), m.end("letter")
         if letter.islower():
             enclosed = phrase[: m.start("letter")].rstrip(" \"'")[-1:] in ("(", "[", "{")
-            if not enclosed and (not close or close[0] not in ")]}.:"):
+            quoted = phrase[: m.start("letter")][-1:] in ("'", '"') and close[:1] == phrase[m.start("letter") - 1]
+            if not enclosed and not quoted and (not close or close[0] not in ")]}.:"):
                 return None
         elif not close and not wording.NAMED.match(phrase):
             if wording.COMPOUND.match(rest):

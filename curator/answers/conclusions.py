@@ -152,7 +152,7 @@ _LONE = re.compile(
     r"|\b[Oo]nly\s+([A-Z])(?=\s+(?:c(?:an|ould)|would|will|does|is|has|\w{2,}s)\b(?![^.!]*\?))"
     r"|(?:^|(?<![A-Z]),|\bbut)\s*([A-Z])(?=\s+"
     + RIGHT
-    + r")|\bmak(?:es|ing)\s+([A-Z])(?=\s+the\b)|(?:因此|所以|故|选|应该是|应当是|应是|应为|的是|不对,是|觉得是|认为是|判断是)[,:]?\s*([A-Z])(?![A-Za-z(=']|点)"
+    + r")|\bmak(?:es|ing)\s+([A-Z])(?=\s+the\b)|(?:因此|所以|故|选|应该是|应当是|应是|应为|的(?:选项|一项|说法|叙述|描述|陈述|判断)?[是为]|不对,是|觉得是|认为是|判断是)[,:]?\s*([A-Z])(?![A-Za-z(=']|点)"
     r"|([A-Z])(?=\s*(?:选?项)?最?(?:符合|正确))"
     r"|(?:(?<![A-Z]),|→|->|=>)\s+([A-Z])[\s.!]*$"
     r"|(?i:\b(?:answer|solution|guess|choice|diagnosis|conclusion|verdict|decision|result|therefore|thus|so|hence|summary|overall|pick|"
@@ -276,6 +276,8 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
         return ends[0]
     if sentences and _CUE.search(sentences[-1].lower()):
         return NOTHING  # it concludes, but with something that is no option
+    if len(sentences) == 1 and (counted := _COUNTED.match(sentences[0])) and (label := known.exact(counted[1])):
+        return Reading(label)
     named = {
         NOTHING
         if _unreal(sentence.lower()) or DESCRIBED.match(sentence) or _LOOKS.search(sentence) or doubted(". " + then)
@@ -285,6 +287,12 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
     return named.pop() if len(named) == 1 else NOTHING
 
 
+# "There are 2 lesions in the liver."
+_COUNTED = re.compile(
+    r"\W*(?:there (?:is|are)|(?:i|we)(?: can)? (?:see|count)|the (?:image|picture|figure|scan|film) (?:shows|contains|has)) (?:exactly |only )?"
+    r"(\d{1,3}|one|two|three|four|five|six|seven|eight|nine|ten)\b(?![.,-]?\d| (?:of|or|and|to|option|answer|choice|possib|reason|type|kind)| more\b)[^.,;?]*\W*$",
+    re.I,
+)
 # "… on lisinopril, so it should be stopped. She should be started on losartan."
 _STOPPED = Worded(
     "stopped discontinued withdrawn replaced avoided",
@@ -366,6 +374,12 @@ def _names(sentence: str, known: Choices, strength: int) -> Reading:
             follows = _named(sentence[hence.end() :], known, strength)
             if follows.label:
                 return follows
+        # "It could be a cyst, but the most likely cause is an abscess": the clause after "but" makes the claim.
+        conceded, but, claimed = sentence.rpartition(", but ")
+        if but and _SUPERLATIVE.search(claimed.lower()) and not _SUPERLATIVE.search(conceded.lower()):
+            follows = _named(claimed, known, strength)
+            if follows.label:
+                return follows
         # "Although X is possible, Y fits": a leading clause concedes; "X, because unlike Y …": a trailing one explains.
         rest = _LEAD_IN.sub("", sentence, count=1)
         reason = None if len(_letters(_MARKED, rest, known)) > 1 else _REASON.search(rest)
@@ -432,10 +446,16 @@ def _named(sentence: str, known: Choices, strength: int) -> Reading:
         marks |= _letters(_PREDICATED if marks else _LONE, sentence, known)
     if marks and any(m[3] or (marks & {m[1], m[2]} and m[1] != m[2]) for m in _OR_ELSE.finditer(sentence)):
         return SEVERAL
+    found = known.mentions(sentence)
+    # A number in passing is not the answer; with its unit, alone and at the end of a claim, it may be.
+    passing = strength < 2 and not (
+        strength and found and found[-1].end > len(sentence) - 3 and len({x.label for x in found}) == 1
+    )
     found = [
         x
-        for x in known.mentions(sentence)
-        if not (strength < 2 and sentence[x.start].isdigit()) and not (x.numeric and not _VALUE.match(sentence, x.end))
+        for x in found
+        if not (sentence[x.start].isdigit() and (passing or (strength < 2 and x.numeric)))
+        and not (x.numeric and not _VALUE.match(sentence, x.end))
     ]
     if strength == 0:
         found = [x for x in found if x.start > 4 or not _IS_A.match(sentence, x.end)]

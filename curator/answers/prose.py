@@ -62,11 +62,11 @@ def settle(text: str, found: list[Found]) -> Reading:
 # Words around which statements are looked for, by what they share; `find` skips over text much faster than a pattern does.
 _ANCHORS = {
     "ans": ("answer", "ans"), "答案": ("答案",), "opt": ("option", "opt"), "cho": ("choice", "choos", "chose"), "select": ("select",),
-    "pick": ("pick",), " with": ("go with", "going with", "went with"), "going for": ("going for",), "lean": ("lean",), "选": ("选",),
+    "pick": ("pick",), " with": ("go with", "going with", "went with"), "going for": ("going for",), "lean": ("lean",), "prefer": ("prefer",), "选": ("选",),
     "正确": ("正确",), "correct": ("correct",), "right": ("right",), "best": ("best",),
 }  # fmt: skip
 _CHOOSING = frozenset(
-    ("choos", "chose", "select", "pick", "go with", "going with", "went with", "going for", "opt", "lean")
+    ("choos", "chose", "select", "pick", "go with", "going with", "went with", "going for", "opt", "lean", "prefer")
 )
 _RECENT = 16
 # The letter of "option B is correct" stands no further than this before such a word, or behind where it begins.
@@ -106,7 +106,7 @@ _TITLED = re.compile(
 _MY_CHOICE = re.compile(rf"(?:option|choice)\s*(?:{_IS}|:)\s*:?\s*{_FILL}")
 _MINE = re.compile(r"\b(?:my|our|final|the|remaining|only)\s+$")
 _CHOOSE = re.compile(
-    r"(?:cho(?:ose|osing|se|sen)|select(?:ed|ing)?|pick(?:ed|ing)?|(?:go|going|went) (?:with|for)|opt(?:ed|ing)?|lean(?:ing)?)\b\s*"
+    r"(?:cho(?:ose|osing|se|sen)|select(?:ed|ing)?|pick(?:ed|ing)?|(?:go|going|went) (?:with|for)|opt(?:ed|ing)?|lean(?:ing)?|prefer(?:red)?)\b\s*"
     r"(?:(?:for|towards?|to)\s+)?(?:as\s+)?(?:the\s+)?"
     r"(?:correct\s+|final\s+)?(?:answer|option|choice|letter)?\s*(?:is\s*)?:?\s*"
 )
