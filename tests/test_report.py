@@ -106,7 +106,13 @@ def cards(browser: Any) -> list[Any]:
 
 
 def opened(browser: Any) -> None:
-    browser.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
+    """Open every fold; what some hold comes with the event of it, which the browser sends when it has time."""
+    browser.execute_async_script("""
+        const [done] = arguments, folds = [...document.querySelectorAll('details:not([open])')];
+        const heard = folds.map(one => new Promise(next => one.addEventListener('toggle', next, { once: true })));
+        for (const one of folds) one.open = true;
+        Promise.all(heard).then(() => done());
+    """)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -217,6 +218,7 @@ def test_lora_is_a_switch_and_the_adapter_a_whole_model(model: Path, mix: Path, 
     )
     trainer = sft.main(wanted)
     assert not any("visual" in name for name, p in trainer.model.named_parameters() if p.requires_grad)
+    assert not (tmp_path / "out" / "README.md").exists()  # PEFT's card
     assert (tmp_path / "out" / "adapter_config.json").is_file() and not (
         tmp_path / "out" / "model.safetensors"
     ).is_file()
@@ -236,9 +238,20 @@ def test_lora_is_a_switch_and_the_adapter_a_whole_model(model: Path, mix: Path, 
     assert [step["kind"] for step in base.lineage(opened, further)["parents"]] == ["sft"]
 
 
-def test_what_is_saved_is_read_like_the_base(model: Path, mix: Path, tmp_path: Path) -> None:
-    rlvr.main(settings("rlvr", model, mix, tmp_path / "out", rollouts=2, micro_batch=8, trainer={"max_steps": 1}))
-    names = {path.name for path in (tmp_path / "out").iterdir()}
+def test_what_is_saved_is_read_like_the_base(
+    model: Path, mix: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = {"max_steps": 1, "save_strategy": "steps", "save_steps": 1, "save_only_model": True}
+    wanted = settings("rlvr", model, mix, tmp_path / "out", rollouts=2, micro_batch=8, trainer=steps)
+    rlvr.main(wanted)
+    said = capsys.readouterr().err
+    assert f"trained in 1 step: {tmp_path / 'out'}\n" in said
+    assert f"curator eval {tmp_path / 'out'}\n" in said and f"curator push-model {tmp_path / 'out'} ORG/NAME\n" in said
+    assert rlvr.main(wanted) is None  # the same command again
+    said = capsys.readouterr().err
+    assert "complete after 1 step; nothing to do" in said and "curator eval" in said and "another --output" in said
+    names = {path.name for path in (tmp_path / "out").rglob("*")}
+    assert "README.md" not in names  # TRL's card, written with each checkpoint, is not ours
     assert {"model.safetensors", "config.json", "preprocessor_config.json", "chat_template.jinja"} <= names
     assert (tmp_path / "out" / "preprocessor_config.json").read_bytes() == (
         model / "preprocessor_config.json"
@@ -455,6 +468,21 @@ def test_the_script_says_one_line_and_its_exit_code(model: Path, tmp_path: Path)
         and told.stderr.count("\n") == 1
         and "has no reasoning traces" in told.stderr
     )
+
+
+@pytest.mark.parametrize(
+    "kind, rows, changes, steps",
+    [
+        ("sft", 10, {"max_steps": 7}, 7),
+        ("sft", 10, {"num_train_epochs": 2}, 6),  # 4 + 4 + 2 rows, twice
+        ("rlvr", 10, {"num_train_epochs": 1.5}, 6),  # 2 whole batches of 4, each 2 steps
+    ],
+)
+def test_steps_are_known_beforehand(kind: str, rows: int, changes: dict[str, Any], steps: int) -> None:
+    args = SimpleNamespace(**{"max_steps": -1, "num_iterations": 1, **changes})
+    given = {"model": "m", "dataset": "d", "output": "o", "batch": 4}
+    one = train.RlvrSettings(**given, mini_batch=2) if kind == "rlvr" else train.SftSettings(**given)
+    assert base.planned_steps(args, one, rows) == steps
 
 
 def test_a_dry_run_checks_everything_and_trains_nothing(model: Path, mix: Path, tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
+import shlex
 import shutil
 from dataclasses import dataclass
 from importlib import import_module
@@ -25,7 +27,7 @@ from curator.engines.model import fetch_model, identify
 from curator.engines.qwen_processor import load_processor
 from curator.errors import UsageError, unknown
 from curator.memory import GIB, Memory, forecast
-from curator.progress import say
+from curator.progress import counted, say
 from curator.recipe import Solver
 from curator.train import RECORD, RlvrSettings, Settings, data_facts
 from curator.workspace import data_home, write_text
@@ -162,13 +164,54 @@ def announce(args: Any, line: str, checkpoint: str | None) -> None:
             say(f"going on from {checkpoint}")
 
 
+def planned_steps(args: Any, settings: Settings, rows: int) -> int:
+    """Optimizer steps of the whole training, as Trainer and TRL's sampler count them.
+
+    An epoch of RLVR is its whole batches; of SFT all rows, the last step smaller.
+    """
+    if args.max_steps > 0:
+        return int(args.max_steps)
+    if isinstance(settings, RlvrSettings):
+        batch = settings.batch
+        per_epoch = rows // batch * (batch // (settings.mini_batch or batch)) * args.num_iterations
+    else:
+        per_epoch = -(-rows // settings.batch)
+    return math.ceil(args.num_train_epochs * per_epoch)
+
+
+def is_complete(args: Any, settings: Settings, rows: int) -> bool:
+    """Whether the output folder holds this very training, all of its steps done; then the first process says so."""
+    output = Path(settings.output)
+    if not (output / RECORD).is_file() or not any(output.glob("*.safetensors")):
+        return False
+    record = json.loads((output / RECORD).read_text("utf-8"))
+    if not record["finished"] or record["steps"] < planned_steps(args, settings, rows):
+        return False
+    if args.process_index == 0:
+        say(f"{output} holds this training, complete after {counted(record['steps'], 'step')}; nothing to do")
+        say_next(output, record["root"])
+        say("  anew:    another --output, or remove the folder; more steps go on from its last checkpoint")
+    return True
+
+
+def say_next(output: Path, root: str) -> None:
+    """What a trained model is for: the commands that measure and publish it."""
+    place = shlex.quote(str(output))
+    say(f"  measure: curator eval {place}{' --suite phantom' if root == 'phantom' else ''}")
+    say(f"  publish: curator push-model {place} ORG/NAME")
+
+
 def run(trainer: Any, settings: Settings, base: Base, prepared: Any, checkpoint: str | None) -> Any:
     """Train (from the checkpoint if there is one), save the model, its record and its log; returns the trainer.
+
+    The first process ends with where the model lies and what to do with it.
 
     Raises:
         UsageError: out of memory, with what to change.
     """
     output = Path(settings.output)
+    if hasattr(trainer.model, "create_or_update_model_card"):  # nor does PEFT's card belong there (see trainers.py)
+        trainer.model.create_or_update_model_card = lambda *_: None
     facts = {
         "rows": len(prepared.dataset),
         "left_out": prepared.left_out,
@@ -188,6 +231,8 @@ def run(trainer: Any, settings: Settings, base: Base, prepared: Any, checkpoint:
     if trainer.is_world_process_zero():
         trainer.state.save_to_json(str(output / "trainer_state.json"))
         write_record(output, base, settings, finished=True, steps=trainer.state.global_step, **facts)
+        say(f"trained in {counted(trainer.state.global_step, 'step')}: {output}")
+        say_next(output, lineage(base, settings)["root"])
     return trainer
 
 

@@ -18,7 +18,7 @@ from curator.errors import MissingExtra, UsageError
 
 
 def main(settings: train.RlvrSettings, dry_run: bool = False) -> Any:
-    """Train, save, and return the trainer; with `dry_run` only the checks are done and None is returned."""
+    """Train, save, and return the trainer; None where all its steps are done already, and with `dry_run`, which only checks."""
     import base
     import data
     from reward import Reward
@@ -35,6 +35,8 @@ def main(settings: train.RlvrSettings, dry_run: bool = False) -> Any:
         )
     checkpoint = base.last_checkpoint(Path(settings.output), model, settings)
     arguments = base.arguments(GRPOConfig, settings, **grpo(settings))
+    if base.is_complete(arguments, settings, len(prepared.dataset)):
+        return None
     base.check_memory(model, settings, arguments)
     base.announce(arguments, data.describe(prepared, settings), checkpoint)
     if dry_run:

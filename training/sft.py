@@ -16,7 +16,7 @@ from curator import train
 
 
 def main(settings: train.SftSettings, dry_run: bool = False) -> Any:
-    """Train, save, and return the trainer; with `dry_run` only the checks are done and None is returned."""
+    """Train, save, and return the trainer; None where all its steps are done already, and with `dry_run`, which only checks."""
     import base
     import data
     from trainers import MixedSFTTrainer, let_text_rows_in
@@ -26,6 +26,8 @@ def main(settings: train.SftSettings, dry_run: bool = False) -> Any:
     prepared = data.prepare(data.load(settings), settings, "sft", model.tokenizer, model.image_processor)
     checkpoint = base.last_checkpoint(Path(settings.output), model, settings)
     arguments = base.arguments(SFTConfig, settings, max_length=None, train_sampling_strategy=base.sampling(settings))
+    if base.is_complete(arguments, settings, len(prepared.dataset)):
+        return None
     base.check_memory(model, settings, arguments)
     base.announce(arguments, data.describe(prepared, settings), checkpoint)
     if dry_run:

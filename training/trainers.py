@@ -19,7 +19,10 @@ from trl import GRPOTrainer, SFTTrainer
 
 
 class _Resuming:
-    """Loads a checkpoint's weights as any model is loaded, by name conversion and strictly (4)."""
+    """Loads a checkpoint's weights as any model is loaded, by name conversion and strictly (4); writes no card."""
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """TRL's card knows neither data nor evaluation: `curator push-model` makes the one that is published."""
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         net: Any = self.model if model is None else model  # type: ignore[attr-defined]

@@ -135,10 +135,13 @@ def _lettered(text: str, label: str, known: Choices) -> str:
     own, low = known.texts[known.labels.index(label)].lower(), text.lower()
     if len(own) < 4 or not any(f"{own}{verb}" in low or f"{verb[1:]} {own}" in low for verb in _VERBS):
         return text
-    for said in reversed(known.mentions(text[-_END:])):
-        if said.label == label:
-            shift = max(0, len(text) - _END)
-            text = f"{text[: shift + said.start]}{label}{text[shift + said.end :]}"
+    longer = [other for other in map(str.lower, known.texts) if own in other and own != other]
+    at = len(text)
+    while (at := low.rfind(own, max(0, len(text) - _END), at)) >= 0:
+        end = at + len(own)
+        whole = not (own[0].isascii() and low[at - 1 : at].isalnum()) and not (own[-1].isascii() and low[end : end + 1].isalnum())
+        if whole and not any(low.find(other, max(0, end - len(other)), at + len(other)) >= 0 for other in longer):
+            text = text[:at] + label + text[end:]
     return text
 
 

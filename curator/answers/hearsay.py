@@ -185,11 +185,24 @@ def retraction(text: str) -> tuple[int, int] | None:
     """Where the last words stand that take an answer back or say that there is none ("Scratch that.", "I have no idea")."""
     start = max(0, len(text) - 1500)
     end = text[start:].lower()
-    for hint in _RETRACTED_HINTS:
-        if hint in end:
-            *_, last = [None, *_RETRACTED.finditer(end)]
-            return (start + last.start(), start + last.end()) if last else None
+    hints = [hint for hint in _RETRACTED_HINTS if hint in end]
+    if not hints:
+        return None
+    near: list[list[int]] = []
+    for at in sorted(m.start() for hint in hints for m in re.finditer(re.escape(hint), end)):
+        if near and at - _RETRACTED_REACH <= near[-1][1]:
+            near[-1][1] = at + _RETRACTED_REACH
+        else:
+            near.append([max(0, at - _RETRACTED_REACH), at + _RETRACTED_REACH])
+    for begin, stop in reversed(near):
+        *_, last = [None, *_RETRACTED.finditer(end, begin, stop)]
+        if last:
+            return start + last.start(), start + last.end()
     return None
+
+
+# No such words reach further than this from the hint that they hold.
+_RETRACTED_REACH = 130
 
 
 # Every match of `_SAYING` and of `_ASCRIBED` holds one of these words, …
