@@ -139,7 +139,9 @@ def _lettered(text: str, label: str, known: Choices) -> str:
     at = len(text)
     while (at := low.rfind(own, max(0, len(text) - _END), at)) >= 0:
         end = at + len(own)
-        whole = not (own[0].isascii() and low[at - 1 : at].isalnum()) and not (own[-1].isascii() and low[end : end + 1].isalnum())
+        whole = not (own[0].isascii() and low[at - 1 : at].isalnum()) and not (
+            own[-1].isascii() and low[end : end + 1].isalnum()
+        )
         if whole and not any(low.find(other, max(0, end - len(other)), at + len(other)) >= 0 for other in longer):
             text = text[:at] + label + text[end:]
     return text
