@@ -485,6 +485,15 @@ def test_steps_are_known_beforehand(kind: str, rows: int, changes: dict[str, Any
     assert base.planned_steps(args, one, rows) == steps
 
 
-def test_a_dry_run_checks_everything_and_trains_nothing(model: Path, mix: Path, tmp_path: Path) -> None:
+def test_a_dry_run_checks_everything_says_what_it_takes_and_trains_nothing(
+    model: Path, mix: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert sft.main(settings("sft", model, mix, tmp_path / "out", micro_batch=4), dry_run=True) is None
+    told = capsys.readouterr().err
+    assert "16 rows of" in told and "2 of 4 sequences" in told and "of prompts and responses in one pass" in told
+    assert "learning_rate 0.001" in told and f"output   {tmp_path / 'out'} (new)" in told
+    given = {"rollouts": 2, "micro_batch": 4, "trainer": {"max_steps": -1, "num_train_epochs": 3}}
+    assert rlvr.main(settings("rlvr", model, mix, tmp_path / "out", **given), dry_run=True) is None
+    told = capsys.readouterr().err
+    assert "12 of 4 questions x 2 rollouts" in told and "up to 8 drawn in each rollout" in told
     assert not (tmp_path / "out").exists()

@@ -176,7 +176,7 @@ def planned_steps(args: Any, settings: Settings, rows: int) -> int:
         per_epoch = rows // batch * (batch // (settings.mini_batch or batch)) * args.num_iterations
     else:
         per_epoch = -(-rows // settings.batch)
-    return math.ceil(args.num_train_epochs * per_epoch)
+    return int(math.ceil(args.num_train_epochs * per_epoch))
 
 
 def is_complete(args: Any, settings: Settings, rows: int) -> bool:
@@ -199,6 +199,35 @@ def say_next(output: Path, root: str) -> None:
     place = shlex.quote(str(output))
     say(f"  measure: curator eval {place}{' --suite phantom' if root == 'phantom' else ''}")
     say(f"  publish: curator push-model {place} ORG/NAME")
+
+
+def say_plan(args: Any, settings: Settings, base: Base, prepared: Any, need: Memory) -> None:
+    """What a training would take and do, for `--dry-run`; the first process says it."""
+    if args.process_index:
+        return
+    steps, a_pass = planned_steps(args, settings, len(prepared.dataset)), f"{prepared.tokens:,}"
+    if isinstance(settings, RlvrSettings):
+        size = f"{settings.mini_batch or settings.batch:,} questions x {settings.rollouts} rollouts"
+        tokens = (
+            f"{a_pass} of the prompts in one pass, and up to {settings.max_response_tokens:,} drawn in each rollout"
+        )
+        own = ["algorithm", "reward", "kl", "temperature", "vllm", "batch", "mini_batch", "rollouts"]
+    else:
+        size, own = f"{settings.batch:,} sequences", ["batch"]
+        tokens = f"{a_pass} of prompts and responses in one pass over the rows"
+    values = settings.model_dump(mode="json")
+    parts = [f"{name} {values[name]}" for name in [*own, "micro_batch", "order", "seed", "prompt", "lora"]]
+    parts += [f"{name} {value}" for name, value in settings.trainer.items()]
+    folder = f"{settings.output}{'' if Path(settings.output).exists() else ' (new)'}"
+    for name, line in {
+        "model": f"{base.model_id}, {base.parameters:,} parameters, about {need.total / GIB:.1f} GiB a process",
+        "steps": f"{steps:,} of {size}",
+        "tokens": tokens,
+        "settings": ", ".join(parts),
+        "output": folder,
+    }.items():
+        say(f"  {name:<9}{line}")
+    say("all checks hold; without --dry-run this trains")
 
 
 def run(trainer: Any, settings: Settings, base: Base, prepared: Any, checkpoint: str | None) -> Any:

@@ -38,6 +38,8 @@ class Prepared:
     left_out: dict[str, int] = field(default_factory=dict)
     longest_prompt: int = 0
     with_images: int = 0
+    tokens: int = 0
+    """Of one pass over the rows: prompts, and for sft the responses."""
 
 
 def load(settings: Settings) -> datasets.Dataset:
@@ -132,8 +134,10 @@ def prepare(
     images = rows.select_columns(["images"]).select(kept)
     lengths = _prompt_tokens(turns, images, tokenizer, image_processor)
     long = lengths > settings.max_prompt_tokens
+    taught = np.zeros_like(lengths)
     if kind == "sft":
-        long |= _tokens(tokenizer, answers) + 2 > settings.max_response_tokens  # the turn's end and its line break
+        taught = _tokens(tokenizer, answers) + 2  # the turn's end and its line break
+        long |= taught > settings.max_response_tokens
     if long.any():
         if settings.over_limit == "error":
             first = int(np.flatnonzero(long)[0])
@@ -150,7 +154,8 @@ def prepare(
     built = datasets.Dataset.from_dict(columns)
     if image_processor is not None:
         built = datasets.concatenate_datasets([built, _in_prompt_order(images, turns).flatten_indices()], axis=1)
-    return Prepared(built.select(order), left_out, int(lengths[order].max()), int((counts[kept][order] > 0).sum()))
+    pictured, tokens = int((counts[kept][order] > 0).sum()), int((lengths + taught)[order].sum())
+    return Prepared(built.select(order), left_out, int(lengths[order].max()), pictured, tokens)
 
 
 def _record(table: dict[str, list[Any]], i: int, images: int) -> SimpleNamespace:

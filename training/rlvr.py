@@ -37,9 +37,10 @@ def main(settings: train.RlvrSettings, dry_run: bool = False) -> Any:
     arguments = base.arguments(GRPOConfig, settings, **grpo(settings))
     if base.is_complete(arguments, settings, len(prepared.dataset)):
         return None
-    base.check_memory(model, settings, arguments)
+    need = base.check_memory(model, settings, arguments)
     base.announce(arguments, data.describe(prepared, settings), checkpoint)
     if dry_run:
+        base.say_plan(arguments, settings, model, prepared, need)
         return None
     trainer = MixedGRPOTrainer(
         model=str(model.folder),

@@ -28,9 +28,10 @@ def main(settings: train.SftSettings, dry_run: bool = False) -> Any:
     arguments = base.arguments(SFTConfig, settings, max_length=None, train_sampling_strategy=base.sampling(settings))
     if base.is_complete(arguments, settings, len(prepared.dataset)):
         return None
-    base.check_memory(model, settings, arguments)
+    need = base.check_memory(model, settings, arguments)
     base.announce(arguments, data.describe(prepared, settings), checkpoint)
     if dry_run:
+        base.say_plan(arguments, settings, model, prepared, need)
         return None
     trainer = MixedSFTTrainer(
         model=str(model.folder),
