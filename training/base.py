@@ -173,10 +173,10 @@ def planned_steps(args: Any, settings: Settings, rows: int) -> int:
         return int(args.max_steps)
     if isinstance(settings, RlvrSettings):
         batch = settings.batch
-        per_epoch = rows // batch * (batch // (settings.mini_batch or batch)) * args.num_iterations
+        per_epoch = rows // batch * (batch // (settings.mini_batch or batch)) * int(args.num_iterations)
     else:
         per_epoch = -(-rows // settings.batch)
-    return int(math.ceil(args.num_train_epochs * per_epoch))
+    return math.ceil(float(args.num_train_epochs) * per_epoch)
 
 
 def is_complete(args: Any, settings: Settings, rows: int) -> bool:
