@@ -316,7 +316,7 @@ def figures(rows: pl.DataFrame, select: Select, samples: int) -> dict[str, Any]:
     found |= {name: round(share.mean, 3) for name, share in shares.items()}
     if base.height < sum(counts.values()):
         found["audited"] = {
-            "histogram": sorted([n, right, number] for (right, n), number in count_pairs(base).items()),
+            "histogram": histogram(base),
             "blind": blind_sums(base),
             "intervals": {
                 name: [round(share.low, 3), round(min(1.0, share.high), 3)]
@@ -332,9 +332,16 @@ def figures(rows: pl.DataFrame, select: Select, samples: int) -> dict[str, Any]:
     return found
 
 
+def histogram(rows: pl.DataFrame) -> list[list[int]]:
+    """[sample_count, pass_count, rows] of the scored rows, sorted, as in a manifest's `histogram`."""
+    return sorted([drawn, right, number] for (right, drawn), number in count_pairs(rows).items())
+
+
 def blind_sums(rows: pl.DataFrame) -> dict[str, int]:
-    """Sums over the rows that were also asked without their images, as in a manifest's `blind`; {} when none was."""
-    both = rows.filter(rows["blind_pass_count"].is_not_null()) if "blind_pass_count" in rows.columns else rows.head(0)
+    """Sums over the scored rows that were also asked without their images, as in a manifest's `blind`; {} when none was."""
+    if "blind_pass_count" not in rows.columns:
+        return {}
+    both = rows.filter(rows["blind_pass_count"].is_not_null() & rows["pass_count"].is_not_null())
     sums = {
         "right": "blind_pass_count", "drawn": "blind_sample_count", "sighted_right": "pass_count", "sighted_drawn": "sample_count",
     }  # fmt: skip

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from curator.difficulty import blind_sums, histogram
 from curator.errors import UsageError
 from curator.records import COLUMNS, SCHEMA_VERSION, release_schema
 from curator.release_facts import PARTS, FileFacts, Manifest, SourceFacts, Written, file_facts, slug
@@ -207,13 +208,7 @@ def _counted(frame: pl.DataFrame, facts: dict[str, FileFacts]) -> dict[str, Any]
     difficulty: dict[str, dict[str, int]] = {}
     for part, level, rows in levels.iter_rows():
         difficulty.setdefault(part, {})[level] = rows
-    scored = frame.filter(pl.col("pass_count").is_not_null() & (pl.col("part") != "control"))
-    histogram = scored.group_by("sample_count", "pass_count").len().sort("sample_count", "pass_count")
-    both = scored.filter(pl.col("blind_pass_count").is_not_null())
-    blind = {
-        "rows": both.height, "right": int(both["blind_pass_count"].sum()), "drawn": int(both["blind_sample_count"].sum()),
-        "sighted_right": int(both["pass_count"].sum()), "sighted_drawn": int(both["sample_count"].sum()),
-    }  # fmt: skip
+    own = frame.filter(pl.col("part") != "control")
     keys = ("source", "split", "part", "rows", "bytes")
     return {
         "counts": [dict(zip(keys, row, strict=True)) for row in counts.select(keys).iter_rows()],
@@ -223,9 +218,9 @@ def _counted(frame: pl.DataFrame, facts: dict[str, FileFacts]) -> dict[str, Any]
         "licenses": {
             str(key[0]): _tally(part, "license") for key, part in frame.group_by("_folder", maintain_order=True)
         },
-        "with_images": frame.filter((pl.col("images").list.len() > 0) & (pl.col("part") != "control")).height,
-        "histogram": [list(row) for row in histogram.iter_rows()],
-        "blind": blind if both.height else {},
+        "with_images": own.filter(pl.col("images").list.len() > 0).height,
+        "histogram": histogram(own),
+        "blind": blind_sums(own),
     }
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from curator import release, release_facts
+from curator import difficulty, release, release_facts
 from curator.errors import UsageError
 from curator.records import COLUMNS, features
 
@@ -99,6 +99,23 @@ def test_the_manifest_has_the_sum_of_every_file(written: Path) -> None:
     assert {name: fact["sha256"] for name, fact in manifest["files"].items()} == on_disk
     assert sum(c["rows"] for c in manifest["counts"]) == 24
     assert manifest["histogram"] == [[16, 0, 12], [16, 3, 12]]
+
+
+def test_a_manifest_counts_scores_as_difficulty_does_without_the_control(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = world.rows.with_columns(blind_pass_count=pl.lit(1), blind_sample_count=pl.lit(16))
+    rows = pl.concat([asked, asked.head(5).with_columns(part=pl.lit("control"))])
+    counted: list[int] = []
+
+    def counting(rows: pl.DataFrame) -> dict[str, int]:
+        counted.append(rows.height)
+        return difficulty.blind_sums(rows)
+
+    monkeypatch.setattr(release, "blind_sums", counting)
+    manifest = release_facts.read_manifest(world.write(tmp_path / "release", rows))
+    assert manifest["blind"] == {"rows": 24, "right": 24, "drawn": 384, "sighted_right": 36, "sighted_drawn": 384}
+    assert counted == [24] and manifest["histogram"] == [[16, 0, 12], [16, 3, 12]]
 
 
 def test_every_shard_has_the_record_schema_whatever_is_null(world: World, tmp_path: Path) -> None:
