@@ -257,6 +257,8 @@ class Recipe(_Part):
         select = self.select
         if not self.score.samples and (select.band or select.needs_image or "any" not in select.difficulty):
             raise ValueError("a band of difficulty wants scores: set samples above 0, or take --difficulty any")
+        if select.needs_image and not self.score.blind:
+            raise ValueError("select.needs_image wants samples without the images too: set score.blind to true")
         return self
 
     @model_validator(mode="after")

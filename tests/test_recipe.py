@@ -31,6 +31,10 @@ BAD = {
         {"name": "x", "sources": ["a"], "select": {"difficulty": ["hard"]}, "score": {"samples": 0}},
         "a band of difficulty wants scores",
     ),
+    "the image's use without blind samples": (
+        {"name": "x", "sources": ["a"], "select": {"needs_image": True}},
+        "the recipe: select.needs_image wants samples without the images too: set score.blind to true",
+    ),
     "rates of counts that stop early": (
         {"name": "x", "sources": ["a"], "select": {"needs_image": True}, "score": {"stop": "exact", "blind": True}},
         "needs_image wants all samples of every question, stop exact draws fewer: take --stop full",
