@@ -27,11 +27,13 @@ from openai_server import serve
 ROOT = Path(__file__).resolve().parent.parent
 REPO = "org/set"
 TELL = """
-import datasets, hashlib, json, sys
+import datasets, hashlib, json, pathlib, re, sys
 name, revision = sys.argv[1:3]
 told = {}
 for config in datasets.get_dataset_config_names(name, revision=revision):
     for split, rows in datasets.load_dataset(name, config, revision=revision).items():
+        # By this folder training/data.py knows which commit it trains on.
+        assert all(re.fullmatch("[0-9a-f]{40}", pathlib.Path(file["filename"]).parent.name) for file in rows.cache_files)
         if "images" in rows.features and not isinstance(rows.features["images"].feature, datasets.Value):
             decoded = sum(image.width * image.height for row in rows for image in row["images"])
             assert decoded, "every image decodes"

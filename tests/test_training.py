@@ -316,7 +316,7 @@ def test_a_half_written_checkpoint_is_not_gone_on_from(model: Path, mix: Path, t
     sft.main(settings("sft", model, mix, tmp_path / "out", micro_batch=4, trainer=steps))
     (tmp_path / "out" / "checkpoint-4" / "trainer_state.json").unlink()  # written last
     opened = base.open_base(settings("sft", model, mix, tmp_path / "out"))
-    found = base.last_checkpoint(tmp_path / "out", opened, settings("sft", model, mix, tmp_path / "out"))
+    found = base.last_checkpoint(tmp_path / "out", opened, settings("sft", model, mix, tmp_path / "out"), {})
     assert found is not None and found.endswith("checkpoint-2")
 
 
@@ -380,14 +380,14 @@ def test_a_checkpoint_of_other_settings_is_refused_by_the_first_of_them(
 ) -> None:
     _, other = begun(tmp_path, **changes)
     with pytest.raises(UsageError) as told:
-        base.last_checkpoint(tmp_path, BARE, other)
+        base.last_checkpoint(tmp_path, BARE, other, {})
     assert f"holds a training of another {what}" in str(told.value)
 
 
 def test_how_far_and_on_what_machine_may_change(tmp_path: Path) -> None:
     trainer = {"learning_rate": 1e-5, "max_steps": 90, "num_train_epochs": 2, "save_steps": 7, "logging_steps": 1}
     checkpoint, more = begun(tmp_path, micro_batch=4, output=f"{tmp_path}/.", trainer=trainer)
-    assert base.last_checkpoint(tmp_path, BARE, more) == checkpoint
+    assert base.last_checkpoint(tmp_path, BARE, more, {}) == checkpoint
 
 
 def test_data_that_were_built_anew_are_other_data(tmp_path: Path) -> None:
@@ -397,10 +397,26 @@ def test_data_that_were_built_anew_are_other_data(tmp_path: Path) -> None:
     wanted = train.SftSettings(model="phantom", dataset=str(tmp_path / "build"), output=str(tmp_path / "out"))
     base.write_record(tmp_path / "out", BARE, wanted, finished=False, data=train.data_facts(wanted.dataset))
     moved = wanted.model_copy(update={"dataset": str(manifest.parent)})
-    assert base.last_checkpoint(tmp_path / "out", BARE, moved) is None  # the same release, and nothing to go on from
+    assert (
+        base.last_checkpoint(tmp_path / "out", BARE, moved, train.data_facts(moved.dataset)) is None
+    )  # the same release, and nothing to go on from
     manifest.write_text('{"name": "some", "rows": 2}')
     with pytest.raises(UsageError, match="holds a training of another dataset"):
-        base.last_checkpoint(tmp_path / "out", BARE, wanted)
+        base.last_checkpoint(tmp_path / "out", BARE, wanted, train.data_facts(wanted.dataset))
+
+
+def test_a_hub_set_is_known_by_its_commit(tmp_path: Path) -> None:
+    was, now = "a" * 40, "b" * 40
+    wanted = train.SftSettings(model="phantom", dataset="org/set", output=str(tmp_path))
+    base.write_record(tmp_path, BARE, wanted, finished=False, data={"commit": was})
+    base.last_checkpoint(tmp_path, BARE, wanted, {"commit": was})
+    base.last_checkpoint(tmp_path, BARE, wanted.model_copy(update={"revision": was}), {"commit": was})
+    with pytest.raises(UsageError, match=f"org/set is at commit {now[:12]} now, and .* go on with --revision {was}"):
+        base.last_checkpoint(tmp_path, BARE, wanted, {"commit": now})
+    base.write_record(tmp_path, BARE, wanted, finished=False)  # by an older curator
+    base.last_checkpoint(tmp_path, BARE, wanted, {"commit": now})
+    with pytest.raises(UsageError, match="another revision"):
+        base.last_checkpoint(tmp_path, BARE, wanted.model_copy(update={"revision": "v2"}), {"commit": now})
 
 
 def test_a_model_without_a_chat_template_is_refused(model: Path, mix: Path, tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
+from datasets.arrow_writer import ArrowWriter
 
 from tiny_qwen import row, tokenizer, write_set
 
@@ -54,6 +56,18 @@ def test_text_and_image_rows_share_their_columns(tmp_path: Path, processor: Any)
         parts = r["prompt"][0]["content"]
         assert sum(part["type"] == "image" for part in parts) == len(r["images"])
         assert set(r) == {"prompt", "images", "id", "options", "answer_label"}
+
+
+def test_a_set_of_the_hub_is_known_by_the_commit_whose_folder_it_was_read_from(tmp_path: Path) -> None:
+    """`datasets` names that folder of its cache by the commit (test_publish_end_to_end holds it to that)."""
+    place = tmp_path / ("c" * 40) / "set-train.arrow"
+    place.parent.mkdir()
+    with ArrowWriter(path=str(place)) as writer:
+        writer.write({"id": "a"})
+        writer.finalize()
+    rows = datasets.Dataset.from_file(str(place))
+    assert data.facts(rows, settings("sft", Path("org/set"))) == {"commit": "c" * 40}
+    assert data.facts(datasets.Dataset.from_dict({"id": ["a"]}), settings("sft", Path("org/set"))) == {}
 
 
 def test_images_stand_in_the_order_in_which_the_prompt_shows_them(tmp_path: Path, processor: Any) -> None:

@@ -29,7 +29,7 @@ from curator.errors import UsageError, unknown
 from curator.memory import GIB, Memory, forecast
 from curator.progress import counted, say
 from curator.recipe import Solver
-from curator.train import RECORD, RlvrSettings, Settings, data_facts
+from curator.train import RECORD, RlvrSettings, Settings
 from curator.workspace import data_home, write_text
 
 
@@ -244,7 +244,7 @@ def run(trainer: Any, settings: Settings, base: Base, prepared: Any, checkpoint:
     facts = {
         "rows": len(prepared.dataset),
         "left_out": prepared.left_out,
-        "data": data_facts(settings.dataset),
+        "data": prepared.data,
         "versions": versions(),
     }
     if trainer.is_world_process_zero():
@@ -315,8 +315,8 @@ _FREE = re.compile(
 )
 
 
-def last_checkpoint(output: Path, base: Base, settings: Settings) -> str | None:
-    """The checkpoint from which the same command goes on, if there is one.
+def last_checkpoint(output: Path, base: Base, settings: Settings, data: dict[str, Any]) -> str | None:
+    """The checkpoint from which the same command goes on, if there is one; `data` says which release is trained on.
 
     Raises:
         UsageError: the folder holds another training; the line names the first difference.
@@ -326,9 +326,16 @@ def last_checkpoint(output: Path, base: Base, settings: Settings) -> str | None:
     record = output / RECORD
     if record.is_file():
         before = json.loads(record.read_text("utf-8"))
-        was = _identity(before["kind"], before["model_id"], before["settings"], before.get("data", {}))
-        raw = settings.model_dump(mode="json")
-        now = _identity(_kind(settings), base.model_id, raw, data_facts(settings.dataset))
+        trained_on = before.get("data", {})
+        if ("commit" in trained_on) != ("commit" in data):  # an older record names none: then the set's name decides
+            trained_on, data = ({k: v for k, v in one.items() if k != "commit"} for one in (trained_on, data))
+        elif trained_on.get("commit") != data.get("commit") and before["settings"]["dataset"] == settings.dataset:
+            raise UsageError(
+                f"{settings.dataset} is at commit {data['commit'][:12]} now, and {output} holds a training on "
+                f"{trained_on['commit'][:12]}: go on with --revision {trained_on['commit']}, or give another --output."
+            )
+        was = _identity(before["kind"], before["model_id"], before["settings"], trained_on)
+        now = _identity(_kind(settings), base.model_id, settings.model_dump(mode="json"), data)
         for what in {**now, **was}:
             if was.get(what) != now.get(what) and not _FREE.fullmatch(what):
                 raise UsageError(
@@ -345,7 +352,9 @@ def _identity(kind: str, model_id: str, settings: dict[str, Any], data: dict[str
     """What a training is, flat; its model and its data by what they hold where that is known, else by name."""
     others = {name: value for name, value in settings.items() if name not in ("model", "model_revision", "trainer")}
     trainer = {f"trainer.{name}": value for name, value in settings["trainer"].items()}
-    dataset = data.get("manifest_sha256", settings["dataset"])
+    if "commit" in data:
+        del others["revision"]
+    dataset = data.get("manifest_sha256", data.get("commit", settings["dataset"]))
     return {"kind": kind, "model": model_id, **others, **trainer, "dataset": dataset}
 
 

@@ -11,6 +11,7 @@ A text row has `images=[]` and stands in one batch with image rows; see trainers
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from PIL import Image
 
 from curator.answers import format_trace, render
 from curator.errors import SourceError, UsageError
-from curator.train import RlvrSettings, Settings
+from curator.train import RlvrSettings, Settings, data_facts
 
 datasets.disable_progress_bars()
 NEEDED = ("id", "images", "question", "options", "answer_label", "answer")
@@ -38,6 +39,8 @@ class Prepared:
     left_out: dict[str, int] = field(default_factory=dict)
     longest_prompt: int = 0
     with_images: int = 0
+    data: dict[str, Any] = field(default_factory=dict)
+    """Which release the rows are: see `facts`."""
     tokens: int = 0
     """Of one pass over the rows: prompts, and for sft the responses."""
 
@@ -68,6 +71,15 @@ def load(settings: Settings) -> datasets.Dataset:
             f"{name} is no curator set: it lacks {', '.join(missing)}; it has {', '.join(found.column_names)}."
         )
     return found
+
+
+def facts(rows: datasets.Dataset, settings: Settings) -> dict[str, Any]:
+    """Which release rows are of: a folder's manifest, or of a set on the Hub the commit that was read; {} where neither is known."""
+    local = data_facts(settings.dataset)
+    # `datasets` keeps what it read in a folder named by the commit, and finds it there without a network too.
+    places = {Path(file["filename"]).parent.name for file in rows.cache_files} if not local else set()
+    commit = next((place for place in places if re.fullmatch("[0-9a-f]{40}", place)), None)
+    return {"commit": commit} if commit else local
 
 
 def prepare(
@@ -155,7 +167,8 @@ def prepare(
     if image_processor is not None:
         built = datasets.concatenate_datasets([built, _in_prompt_order(images, turns).flatten_indices()], axis=1)
     pictured, tokens = int((counts[kept][order] > 0).sum()), int((lengths + taught)[order].sum())
-    return Prepared(built.select(order), left_out, int(lengths[order].max()), pictured, tokens)
+    longest = int(lengths[order].max())
+    return Prepared(built.select(order), left_out, longest, pictured, facts(rows, settings), tokens)
 
 
 def _record(table: dict[str, list[Any]], i: int, images: int) -> SimpleNamespace:

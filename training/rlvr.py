@@ -33,7 +33,7 @@ def main(settings: train.RlvrSettings, dry_run: bool = False) -> Any:
         raise UsageError(
             f"{len(prepared.dataset):,} questions are less than one batch of {settings.batch}: lower batch (--set batch=N)."
         )
-    checkpoint = base.last_checkpoint(Path(settings.output), model, settings)
+    checkpoint = base.last_checkpoint(Path(settings.output), model, settings, prepared.data)
     arguments = base.arguments(GRPOConfig, settings, **grpo(settings))
     if base.is_complete(arguments, settings, len(prepared.dataset)):
         return None

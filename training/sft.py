@@ -24,7 +24,7 @@ def main(settings: train.SftSettings, dry_run: bool = False) -> Any:
 
     model = base.open_base(settings)
     prepared = data.prepare(data.load(settings), settings, "sft", model.tokenizer, model.image_processor)
-    checkpoint = base.last_checkpoint(Path(settings.output), model, settings)
+    checkpoint = base.last_checkpoint(Path(settings.output), model, settings, prepared.data)
     arguments = base.arguments(SFTConfig, settings, max_length=None, train_sampling_strategy=base.sampling(settings))
     if base.is_complete(arguments, settings, len(prepared.dataset)):
         return None

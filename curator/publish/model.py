@@ -223,6 +223,8 @@ def _data_line(record: dict[str, Any]) -> str:
         parts.append(f"version {data.get('version') or settings['revision']}")
     if data.get("manifest_sha256"):
         parts.append(f"manifest sha256 {data['manifest_sha256'][:16]}")
+    if data.get("commit"):
+        parts.append(f"commit {data['commit'][:12]}")
     return ", ".join(parts)
 
 
