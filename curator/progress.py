@@ -7,6 +7,7 @@ with progress.bar("scoring", total=3200) as bar:
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Protocol
 PLAIN_EVERY = 15.0  # seconds between lines without a terminal: enough to see life, too little to fill a log
 
 _quiet = False
+_hush = threading.local()
 
 
 class Bar(Protocol):
@@ -29,9 +31,24 @@ def be_quiet(quiet: bool = True) -> None:
     _quiet = quiet
 
 
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Show nothing of what this thread does meanwhile, on the way to something else."""
+    before = getattr(_hush, "now", False)
+    _hush.now = True
+    try:
+        yield
+    finally:
+        _hush.now = before
+
+
+def _is_quiet() -> bool:
+    return _quiet or getattr(_hush, "now", False)
+
+
 def say(line: str = "") -> None:
     """One line for the person who waits, on standard error so that output can be piped."""
-    if not _quiet:
+    if not _is_quiet():
         print(line, file=sys.stderr, flush=True)
 
 
@@ -93,7 +110,7 @@ def counted(number: int, thing: str) -> str:
 @contextmanager
 def bar(what: str, total: int | None = None, unit: str = "rows") -> Iterator[Bar]:
     """Progress of `what` over `total` units (None when unknown)."""
-    if _quiet:
+    if _is_quiet():
         yield _Silent()
     elif not sys.stderr.isatty():
         yield _Plain(what, total, unit)

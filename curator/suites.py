@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from curator import progress
 from curator.errors import UsageError
 from curator.recipe import load_recipe, make_recipe
 from curator.workspace import data_home
@@ -119,7 +120,12 @@ def _phantom() -> Path:
             "images": bundled.images.model_dump(),
         }
     )
-    return run(recipe, Runtime(out=data_home() / "suites" / NAMED["phantom"], wait=True)).release
+    folder = data_home() / "suites" / NAMED["phantom"]
+    with progress.hushed():
+        found = run(recipe, Runtime(out=folder, wait=True))
+    if len(found.unchanged) < len(found.funnel):
+        progress.say(f"built the suite phantom in {folder}")
+    return found.release
 
 
 def _load(where: str, revision: str | None) -> Any:

@@ -149,10 +149,12 @@ def test_the_seeds_row_stands_beside_ours(model: Path, bench: Path, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("no_engine")
-def test_evaluations_at_once_wait_for_the_one_that_builds_the_suite() -> None:
+def test_evaluations_at_once_wait_for_the_one_that_builds_the_suite(capsys: pytest.CaptureFixture[str]) -> None:
     with ThreadPoolExecutor(3) as at_once:
         found = list(at_once.map(suites.open_suite, ["phantom"] * 3))
     assert [len(suite.questions) for suite in found] == [100] * 3
+    said = capsys.readouterr().err.splitlines()  # no line for each stage, and once built not a word
+    assert [line.partition(" in ")[0] for line in said] == ["built the suite phantom"]
 
 
 def test_two_evaluations_are_compared_question_by_question(model: Path, bench: Path, tmp_path: Path) -> None:
