@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from curator import options, progress, terminal
-from curator.errors import UsageError
+from curator.errors import CuratorError, UsageError
 from curator.options import (
     BuildArgument,
     Engine,
@@ -323,8 +323,11 @@ def verify(release: ReleaseArgument = None) -> None:
     with open_release(release or _folder(None)) as tree:
         found = verify_release(tree)
     print(found.text())
-    found.raise_problems()
-    found.raise_unchecked()
+    try:
+        found.raise_problems()
+        found.raise_unchecked()
+    except CuratorError as error:  # the report has said it
+        raise typer.Exit(error.exit_code) from None
 
 
 @app.command()
@@ -481,11 +484,8 @@ def push_model(
     from curator.publish.model import push_model as push_trained
 
     pushed = push_trained(folder, repo, evaluations=evaluation or (), version=version, private=private, dry_run=dry_run)
-    sent = (
-        f"{progress.counted(len(pushed.files), 'file')}, {progress.size(pushed.bytes)}"
-        if pushed.files
-        else "nothing new"
-    )
+    files = f"{progress.counted(len(pushed.files), 'file')}, {progress.size(pushed.bytes)}"
+    sent = f"{'would send ' if dry_run else ''}{files}" if pushed.files else "nothing to do, it is the same"
     print(f"{pushed.repo}: {sent}{f', commit {pushed.commit}' if pushed.commit else ''}")
 
 

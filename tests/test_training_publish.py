@@ -15,7 +15,7 @@ from tiny_qwen import make_model, row, write_set
 pytest.importorskip("trl")
 import yaml
 
-from curator import evaluate, train
+from curator import cli, evaluate, train
 from curator.errors import CuratorError, UsageError
 from curator.publish import client
 from curator.publish.model import push_model, render
@@ -125,6 +125,16 @@ def test_a_dry_run_needs_no_token_and_sends_nothing(server: HubServer, trained: 
     planned = push_model(trained, "org/tiny", endpoint=server.url, dry_run=True)
     assert planned.commit is None and "model.safetensors" in planned.files and planned.bytes > 1_000_000
     assert not server.repos
+
+
+def test_what_was_pushed_is_said_once(
+    server: HubServer, trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", WRITE_TOKEN)
+    for dry_run, says in ((True, "would send 10 files"), (False, "10 files"), (False, "nothing to do, it is the same")):
+        cli.push_model(trained, "org/tiny", dry_run=dry_run)
+        said = capsys.readouterr()
+        assert (said.out + said.err).count("org/tiny: ") == 1 and f"org/tiny: {says}" in said.out
 
 
 def test_an_answer_that_is_lost_is_found_again(server: HubServer, trained: Path) -> None:

@@ -10,7 +10,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
 
+from curator import cli
 from curator.errors import NotChecked, VerificationError
 from curator.publish.tree import open_release
 from curator.publish.verify import Report, check_loads, verify
@@ -161,6 +163,16 @@ def test_a_group_that_our_split_cuts_is_a_problem_and_one_that_the_source_cut_a_
     theirs = check(world.write(tmp_path / "theirs", rows))
     assert theirs.ok
     assert "the splits are the sources' own" in theirs.text()
+
+
+def test_what_is_wrong_is_told_once(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flip(world.write(tmp_path / "release"))
+    with pytest.raises(typer.Exit) as ended:
+        cli.verify(str(tmp_path / "release"))
+    said = capsys.readouterr()
+    assert ended.value.exit_code == 1
+    assert (said.out + said.err).count("is not the file of the manifest") == 1
+    cli.verify(str(world.write(tmp_path / "sound")))
 
 
 def test_leakage_must_have_been_checked(world: World, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curator import progress
 from curator.errors import UsageError
 from curator.evaluate import RESULTS, markdown
 from curator.publish.card import escape, template_dir
@@ -83,11 +82,6 @@ def push_model(
     commit = _commit(hub, content, changed, head, private, record) if changed else head
     if version is not None and commit is not None and version not in tags:
         hub.ask(lambda: hub.api.create_tag(repo, tag=version, revision=commit), doing="tagging")
-    progress.say(
-        f"{repo}: {progress.counted(len(changed), 'file')}, {progress.size(size)}"
-        if changed
-        else f"{repo}: nothing to do, it is the same."
-    )
     return PushedModel(repo, commit if changed else None, changed, size, card)
 
 
