@@ -95,6 +95,15 @@ class Solver(_Part):
     shuffle_options: int | None = None
     """Seed of a recorded shuffle of the options, against position bias."""
 
+    @field_validator("servers")
+    @classmethod
+    def _addresses(cls, servers: list[str]) -> list[str]:
+        from curator.engines.openai import base_url
+
+        for url in servers:
+            base_url(url)  # raises UsageError, which never shows a password; pydantic passes it on
+        return servers
+
     @model_validator(mode="before")
     @classmethod
     def _small_for_phantom(cls, raw: Any) -> Any:

@@ -63,6 +63,14 @@ def test_a_wrong_recipe_is_one_line_that_names_the_key(raw: dict, says: str) -> 
     assert says in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("part", ["score", "distill"])
+def test_a_password_in_a_server_s_address_is_refused_and_never_shown(part: str) -> None:
+    raw = {"name": "x", "sources": ["a"], part: {"servers": ["http://me:secret@gpu1:8000/v1"]}}
+    with pytest.raises(UsageError, match="what is before '@gpu1:8000/v1'.: set OPENAI_API_KEY") as caught:
+        make_recipe(raw)
+    assert "secret" not in str(caught.value)
+
+
 def test_a_recipe_that_is_not_there_suggests_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'phantom'.*`curator recipes` lists all"):
         load_recipe("fantom")

@@ -138,7 +138,7 @@ class OpenAIEngine:
             if names and self.model not in names:
                 raise unknown("model", self.model, names, f"{server.url} serves: {', '.join(names[:5])}.")
         if len(silent) == len(self._servers):
-            raise EngineError(f"no server answers: {silent[0]}. Start it, or check --server.")
+            raise EngineError(f"no server answers: {silent[0]}. Start it, or check its address.")
         for line in silent:
             progress.say(f"  {line}; going on without it until it answers")
 
@@ -359,10 +359,13 @@ def base_url(url: str) -> str:
         UsageError: it is no http address, or holds a password, which messages would show.
     """
     if "@" in url:
-        raise UsageError(f"a server's address takes no user and password (what is before '@'): set {KEY} instead.")
+        place = url.rpartition("@")[2]
+        raise UsageError(
+            f"a server's address takes no user and password (what is before '@{place}'): set {KEY} instead."
+        )
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"--server {url!r} is no address: write it like http://localhost:8000.")
+        raise UsageError(f"{url!r} is no address of a server: write it like http://localhost:8000.")
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
 
