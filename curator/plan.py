@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curator import progress
-from curator.errors import NetworkError, UsageError, WorkspaceError
+from curator.errors import CuratorError, NetworkError, UsageError, WorkspaceError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,9 +33,9 @@ WAYS_OUT = (
 
 
 def before_anything(build: Build) -> None:
-    """Find a wrong name of a source, a model, samples or a release now, not after hours of reading.
+    """Find a wrong name of a source, a model, samples or a release, and a dead server, now, not after hours of reading.
 
-    A build that stops early wants its sources only.
+    A build that stops early wants its sources only; a dry run goes on without its servers as far as it comes.
 
     Raises:
         CuratorError: what the stage that wants it would say.
@@ -47,10 +47,15 @@ def before_anything(build: Build) -> None:
     score, distill, runtime = build.recipe.score, build.recipe.distill, build.runtime
     for opened in build.sources:
         opened.build_splits()
-    if runtime.until is not None or runtime.dry_run:
+    if runtime.until is not None:
         return
-    asked: list[Solver] = [score, *score.cascade, *score.also] if score.samples else []
-    asked += [distill, *distill.teachers] if distill else []
+    scorers: list[Solver] = [score, *score.cascade, *score.also] if score.samples else []
+    teachers: list[Solver] = [distill, *distill.teachers] if distill else []
+    _ask_servers(build, scorers, "score")
+    _ask_servers(build, teachers, "distill")
+    if runtime.dry_run:
+        return
+    asked = [*scorers, *teachers]
     for solver in asked:
         try:
             identify(solver, offline=runtime.offline)
@@ -65,6 +70,31 @@ def before_anything(build: Build) -> None:
         if not release.startswith("hub:"):
             with open_release(release):
                 pass
+
+
+def _ask_servers(build: Build, asked: list[Solver], stage: str) -> None:
+    """Ask the servers of a stage's solvers whether they answer and have the model.
+
+    Which samples a build will want is known only once its rows are. So a dead server ends it where the store has no sample
+    of its model at all; where it may have all that are wanted, or the stage was finished before, one line is said.
+
+    Raises:
+        EngineError, UsageError: no server answers or has the model, and there is no sample of it.
+    """
+    from curator.engines import open_engine
+    from curator.engines.model import identify, uses_servers
+    from curator.rollouts import RolloutStore
+
+    runtime = build.runtime
+    for solver in {(one.model, *one.servers): one for one in asked if uses_servers(one)}.values():
+        try:
+            open_engine(solver).close()
+        except CuratorError as error:
+            if not (runtime.dry_run or runtime.rollouts or build.workspace.facts(stage)):
+                with RolloutStore(runtime.store) as store:
+                    if not store.holds(identify(solver)):
+                        raise
+            progress.say(f"  {error} Going on: what is wanted of {solver.model} may be stored already.")
 
 
 def _find_rollouts(path: Path) -> None:

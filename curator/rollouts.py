@@ -300,6 +300,12 @@ class RolloutStore:
                     found.setdefault(key.hex(), {}).setdefault(index, sample)
         return found
 
+    def holds(self, model: str) -> bool:
+        """Whether any sample of this model is there; where none is, every prompt of the store is looked at."""
+        query = "SELECT EXISTS (SELECT 1 FROM prompts WHERE json_extract(payload, '$.model') = ?)"
+        with self._plain_errors():
+            return bool(self._connection.execute(query, [model]).fetchone()[0])
+
     def stats(self) -> list[dict[str, Any]]:
         """Per model: prompts, samples, truncated samples, tokens."""
         query = """

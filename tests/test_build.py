@@ -20,12 +20,15 @@ import pytest
 
 import curator
 from curator import look
-from curator.builds import Runtime
+from curator.builds import Build, Runtime
+from curator.engines import Sample, Sampling, ask
 from curator.errors import CuratorError, Interrupted, UsageError, WorkspaceError
 from curator.phantom.world import PLANTS, Planted, generate
 from curator.pipeline import NAMES, verdicts
+from curator.plan import before_anything
 from curator.recipe import compose
 from curator.report import write as write_report
+from curator.rollouts import RolloutStore
 from curator.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -176,6 +179,9 @@ def test_the_cards_leaks_are_the_funnels(built: curator.Result) -> None:
     assert f"the `leakage` table has every match: {manifest['tables']['leakage']}" in card
 
 
+DEAD = {"score": {"servers": ["http://127.0.0.1:9"]}}
+
+
 @pytest.mark.parametrize(
     "changes, how, says",
     [
@@ -186,6 +192,7 @@ def test_the_cards_leaks_are_the_funnels(built: curator.Result) -> None:
         ({}, {"rollouts": __file__}, r"test_build\.py is no Parquet file: --rollouts wants"),
         ({}, {"store": Path(__file__) / "s.sqlite"}, "cannot make the folder of the rollout store .* with --store"),
         ({}, {"store": Path(__file__)}, "is no rollout store .* with --store"),
+        (DEAD, {}, "no server answers: http://127.0.0.1:9/v1: Connection refused. Start it, or check its address."),
         ({"sources": {"splits": ["tst"]}}, {}, "no split named 'tst'; did you mean 'test'"),
         ({"sources": {"splits": ["tst"]}}, {"dry_run": True}, "no split named 'tst'; did you mean 'test'"),
     ],
@@ -197,6 +204,23 @@ def test_a_wrong_name_is_told_before_anything_is_read(
     with pytest.raises(CuratorError, match=says):
         curator.build(recipe(**changes), runtime)
     assert not (tmp_path / "b").exists(), "what is refused leaves no folder"
+
+
+def test_a_dead_server_ends_no_build_that_may_need_nothing_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "s.sqlite"
+    asked = ask("q", [{"role": "user", "content": "What is it?"}], (), Sampling(), "phantom", [0])
+    with RolloutStore(store) as opened:
+        assert not opened.holds("phantom")
+        opened.put([(asked[0], Sample("q", 0, "A", "", "stop", 1, 1))], "some engine")
+        opened.flush()
+        assert opened.holds("phantom") and not opened.holds("phantom@1")
+    recipe_ = recipe(**DEAD)
+    before_anything(Build(recipe_, Workspace(tmp_path / "b"), Runtime(store=store)))
+    before_anything(Build(recipe_, Workspace(tmp_path / "b"), Runtime(store=tmp_path / "new.sqlite", dry_run=True)))
+    line = "no server answers: http://127.0.0.1:9/v1: Connection refused. Start it, or check its address. Going on: "
+    assert capsys.readouterr().err.count(line) == 2
 
 
 def test_the_default_folder_keeps_its_release_from_other_settings(
