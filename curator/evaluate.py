@@ -23,7 +23,7 @@ from curator import answers, compare, progress, reference
 from curator.adapters import whole_model
 from curator.engines import Failed, Request, Sample, Sampling, ask, open_engine
 from curator.engines.model import identify, model_folder
-from curator.errors import EngineError, UsageError, in_words
+from curator.errors import EngineError, NetworkError, UsageError, in_words
 from curator.recipe import Solver
 from curator.rollouts import RolloutStore, draw
 from curator.suites import Question, Suite, open_suite
@@ -97,7 +97,10 @@ def evaluate(
         solver = Solver.model_validate(asked_for)
     except ValidationError as error:
         raise UsageError(f"--{in_words(error.errors()[0])}.") from None
-    model_id = identify(solver, offline=offline)
+    try:
+        model_id = identify(solver, offline=offline)
+    except NetworkError as error:
+        raise NetworkError(f"{error}; `curator eval` takes a model's folder, or --server URL too.") from None
     folder = out or Path("evals") / _slug(model, suite, samples)
     rows: list[dict[str, Any]] = []
     with RolloutStore(store) as rollouts:

@@ -60,7 +60,12 @@ def before_anything(build: Build) -> None:
         try:
             identify(solver, offline=runtime.offline)
         except NetworkError as error:
-            raise NetworkError(f"{error} --samples 0 builds without scoring.") from None
+            ways = "a folder, or servers, in the recipe"
+            if solver is score:
+                ways = "`curator build` takes --solver FOLDER, --server URL, or --samples 0 too"
+            elif solver is distill:
+                ways = "`curator build` takes --teacher FOLDER, or --teacher-server URL too"
+            raise NetworkError(f"{error}; {ways}.") from None
     if runtime.rollouts and not runtime.rollouts.startswith("hub:"):
         _find_rollouts(Path(runtime.rollouts).expanduser())
     if asked:

@@ -186,6 +186,11 @@ DEAD = {"score": {"servers": ["http://127.0.0.1:9"]}}
     "changes, how, says",
     [
         ({"score": {"model": "org/no-such-solver"}}, {}, "org/no-such-solver is not in the Hub's cache.*--samples 0"),
+        (
+            {"distill": {"model": "org/no-such-teacher"}},
+            {},
+            "no-such-teacher is not in .*; `curator build` takes --teacher FOLDER, or --teacher-server URL too.$",
+        ),
         ({"distill": {"model": "./no-such-teacher/"}}, {}, "no-such-teacher"),
         ({"dedup": {"against": ["no-such-build"]}}, {}, "'no-such-build' names no data set"),
         ({}, {"rollouts": "no-such.parquet"}, "no file of rollouts at no-such.parquet"),

@@ -18,7 +18,7 @@ pytest.importorskip("torch")
 from curator import answers, compare, evaluate, reference, suites
 from curator.engines import Sample, Sampling, ask
 from curator.engines.model import identify
-from curator.errors import EngineError, UsageError
+from curator.errors import EngineError, NetworkError, UsageError
 from curator.recipe import Solver
 from curator.rollouts import RolloutStore
 from curator.train import RECORD
@@ -187,6 +187,7 @@ def test_what_cannot_be_evaluated_is_one_line(model: Path, bench: Path, tmp_path
     cases: list[tuple[Callable[[], Any], str]] = [
         (lambda: run(model, opened, tmp_path), "holds no question with options and a key"),
         (lambda: run(model, Path("nowhere"), tmp_path), "no suite 'nowhere'"),
+        (lambda: run("no/model", bench, tmp_path), "`curator eval` takes a model's folder, or --server URL too."),
         (lambda: run(model, Path("medvlthinker"), tmp_path), "type `curator build medvlthinker-eval` first"),
         (lambda: run(model, bench, tmp_path, samples=0), "draw at least one answer"),
         (lambda: run(model, bench, tmp_path, against="3B RL(x)"), "no row '3B RL(x)'"),
@@ -194,7 +195,7 @@ def test_what_cannot_be_evaluated_is_one_line(model: Path, bench: Path, tmp_path
         (lambda: evaluate.compare_runs(tmp_path, tmp_path), "holds no evaluation"),
     ]
     for call, line in cases:
-        with pytest.raises(UsageError) as told:
+        with pytest.raises((UsageError, NetworkError)) as told:
             call()
         assert line in str(told.value) and "\n" not in str(told.value)
 

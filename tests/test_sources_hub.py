@@ -216,14 +216,17 @@ def test_a_server_that_keeps_failing_is_one_line_after_five_attempts(tmp_path: P
 # -- what it says -----------------------------------------------------------------------------------------------------------------
 
 
+WAYS = "run again with a network; `curator build` takes a local copy too (--data-dir DIR)."
+
+
 def test_no_network_is_one_line_at_once(tmp_path: Path) -> None:
     got = read(None, tmp_path, name="medqa")
-    assert got == {"error": "NetworkError", "says": "no network: use --data-dir, or --source phantom", "exit": 2}
+    assert got == {"error": "NetworkError", "says": f"no network, to read {REPO}: {WAYS}", "exit": 2}
 
 
 def test_offline_without_a_cache_is_one_line(tmp_path: Path) -> None:
     got = read(None, tmp_path, name="medqa", offline=True)
-    assert got["says"] == f"offline, and {REPO} is not in the cache: use --data-dir, or --source phantom."
+    assert got["says"] == f"offline, and {REPO} is not in the Hub's cache: {WAYS}"
 
 
 def test_a_pinned_revision_is_read_from_the_cache_without_a_network(tmp_path: Path, medqa: RangeServer) -> None:

@@ -26,7 +26,7 @@ import torch
 from curator import train
 from curator.adapters import whole_model
 from curator.engines.qwen_processor import load_processor
-from curator.errors import MissingExtra, UsageError, WorkspaceError
+from curator.errors import MissingExtra, NetworkError, UsageError, WorkspaceError
 
 SCRIPTS = train.training_dir()
 sys.path.insert(0, str(SCRIPTS))
@@ -447,6 +447,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ("sft", {"trainer": {"lr_scheduler_type": "zigzag"}}, "TRL does not take these settings"),
     ("rlvr", {"batch": 64}, "16 questions are less than one batch of 64"),
     ("sft", {"model": "/nowhere/model"}, "no model folder at /nowhere/model"),
+    ("sft", {"model": "no/model"}, "run again with a network; `curator train` takes --model FOLDER too."),
 ]
 
 
@@ -455,7 +456,7 @@ def test_settings_that_cannot_work_are_one_line(
     model: Path, mix: Path, tmp_path: Path, kind: str, changes: dict[str, Any], line: str
 ) -> None:
     wanted = settings(kind, model, mix, tmp_path / "out", **changes)
-    with pytest.raises(UsageError) as told:
+    with pytest.raises((UsageError, NetworkError)) as told:
         (sft if kind == "sft" else rlvr).main(wanted)
     assert line in str(told.value) and "\n" not in str(told.value)
     assert not (tmp_path / "out").exists()

@@ -25,7 +25,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageText
 from curator.adapters import whole_model
 from curator.engines.model import fetch_model, identify
 from curator.engines.qwen_processor import load_processor
-from curator.errors import UsageError, unknown
+from curator.errors import NetworkError, UsageError, unknown
 from curator.memory import GIB, Memory, forecast
 from curator.progress import counted, say
 from curator.recipe import Solver
@@ -61,7 +61,10 @@ def open_base(settings: Settings) -> Base:
         with FileLock(data_home() / "merging.lock"):  # of several processes the first one merges
             model = whole_model(model)
     solver = Solver(model=model, revision=settings.model_revision, engine="transformers")
-    model_id = identify(solver)
+    try:
+        model_id = identify(solver)
+    except NetworkError as error:
+        raise NetworkError(f"{error}; `curator train` takes --model FOLDER too.") from None
     folder = fetch_model(solver, model_id)
     config = AutoConfig.from_pretrained(folder)
     sees = getattr(config, "vision_config", None) is not None

@@ -187,7 +187,7 @@ def choose(solver: Solver) -> str:
     if solver.engine == "auto" and find_spec("vllm") is not None and _has_gpu():
         return "vllm"
     if find_spec("torch") is None or find_spec("transformers") is None:
-        raise MissingExtra("scoring on this machine (or give --server URL, or --rollouts FILE)", "local")
+        raise MissingExtra("a model on this machine (where no server answers)", "local")
     return "transformers"
 
 

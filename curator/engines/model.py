@@ -109,10 +109,9 @@ def _hub_commit(repo: str, revision: str | None, offline: bool) -> str:
         held = _snapshots(repo)
         if revision is None and len(held) == 1:
             return held[0]
-        several = f" in one of the {len(held)} revisions it holds; name one" if held else ""
+        several = f" (which holds {len(held)} other revisions: name one)" if held else ""
         raise NetworkError(
-            f"no network, and {repo} is not in the Hub's cache{several}: use --server URL, --solver FOLDER, or "
-            "--rollouts FILE."
+            f"no network, and {repo} is not in the Hub's cache{several}: run again with a network"
         ) from None
 
 
@@ -174,8 +173,7 @@ def _say_size(repo: str, commit: str, wanted: list[str]) -> None:
         place = place.parent
     if size > shutil.disk_usage(place).free:
         raise WorkspaceError(
-            f"{repo} takes {size / 1e9:,.1f} GB and {constants.HF_HUB_CACHE} has less: free some space, move it with "
-            "HF_HOME, or use --server URL."
+            f"{repo} takes {size / 1e9:,.1f} GB and {constants.HF_HUB_CACHE} has less: free some space, or move it with HF_HOME."
         )
 
 

@@ -25,6 +25,7 @@ LONGEST_PAUSE = 60.0  # a Retry-After beyond this is an answer for people, not f
 TIMEOUT = 30.0
 WHOLE_BELOW = 4 << 20  # bytes: smaller files are not worth ranges
 BUFFER = 256 << 10
+_WAYS = "run again with a network; `curator build` takes a local copy too (--data-dir DIR)."
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ class HubTree:
         self.license = ""
         """The licence of the data set's card; '' when it names none."""
         if offline or constants.HF_HUB_OFFLINE:
-            self._from_cache(revision, f"offline, and {repo} is not in the cache: use --data-dir, or --source phantom.")
+            self._from_cache(revision, f"offline, and {repo} is not in the Hub's cache: {_WAYS}")
         else:
             self._from_hub(revision)
         self.where = f"hub:{repo}@{self.revision[:7]}"
@@ -65,7 +66,7 @@ class HubTree:
                 lambda: HfApi().dataset_info(self.repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
             )
         except _NoNetwork:
-            line = "no network: use --data-dir, or --source phantom"
+            line = f"no network, to read {self.repo}: {_WAYS}"
             if revision is not None and re.fullmatch("[0-9a-f]{40}", revision):
                 self._from_cache(revision, line)
                 return
