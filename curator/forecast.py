@@ -35,6 +35,10 @@ PILOT = 200
 _Z = 1.96
 
 
+class PilotFailed(EngineError):
+    """Every question of a pilot failed, and it tells nothing."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A number and its 95 % interval."""
@@ -143,7 +147,8 @@ def forecast(
     """Draw a pilot in full and predict the rest.
 
     Raises:
-        CuratorError: as `score`; also where every question of the pilot failed.
+        PilotFailed: every question of the pilot failed.
+        CuratorError: as `score`.
     """
     import polars as pl
 
@@ -164,7 +169,7 @@ def forecast(
             scored = [outcomes for outcomes in pilot.values() if not outcomes.failure]
             if pilot and not scored:
                 why = next(iter(pilot.values())).failure
-                raise EngineError(f"every question of the pilot failed and it tells nothing; the first: {why}")
+                raise PilotFailed(f"every question of the pilot failed and it tells nothing; the first: {why}")
             held = scoring.held(closed)
             tokens = [
                 sum(sample.completion_tokens for sample in samples.values()) / len(samples)

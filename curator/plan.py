@@ -27,6 +27,7 @@ LARGE = 5e9
 LONG = 3600.0
 SOON = 60.0
 FEW = 4
+MORE = 16  # where the few all failed
 WAYS_OUT = (
     "--limit N reads fewer rows, --server URL lets another machine answer, --rollouts hub:ORG/NAME reuses samples"
 )
@@ -150,11 +151,15 @@ def before_drawing(build: Build, rows: pl.DataFrame, solver: Solver, what: str) 
 
     Raises:
         UsageError: it is long, and nobody agreed; the pilot's samples stay in the store.
+        EngineError: the model does not answer, or fails at every question of a pilot.
     """
     if not rows.height or not solver.samples:
         return None
     dry = build.runtime.dry_run
-    found, longest = _pilots(build, rows, solver, dry)
+    made = _pilots(build, rows, solver, dry)
+    if made is None:
+        return None
+    found, longest = made
     if dry or (found.seconds is not None and found.seconds.mean > SOON):
         progress.say(f"{what} with {solver.model}: {found}")
     if longest > LONG and not dry:
@@ -162,9 +167,16 @@ def before_drawing(build: Build, rows: pl.DataFrame, solver: Solver, what: str) 
     return found
 
 
-def _pilots(build: Build, rows: pl.DataFrame, solver: Solver, thorough: bool) -> tuple[Forecast, float]:
-    """The forecast of a small pilot, or of a large one where that is quick and worth while; and the longest time said."""
-    from curator.forecast import PILOT, forecast
+def _pilots(build: Build, rows: pl.DataFrame, solver: Solver, thorough: bool) -> tuple[Forecast, float] | None:
+    """The forecast of a small pilot, or of a large one where that is quick and worth while; and the longest time said.
+
+    A few questions may all fail for what they are (too long, too many pictures): then more of them decide whether it is the
+    model that fails, and where there are no more, nothing is forecast: None.
+
+    Raises:
+        PilotFailed: more than a few questions failed, all of them.
+    """
+    from curator.forecast import PILOT, PilotFailed, forecast
     from curator.recipe import Score
     from curator.recipe import Solver as Asked
 
@@ -175,7 +187,12 @@ def _pilots(build: Build, rows: pl.DataFrame, solver: Solver, thorough: bool) ->
         made = forecast(rows, settings, read_image=build.read_image, runtime=build.runtime, band=band, size=size)
         return made if isinstance(solver, Score) else replace(made, samples={"full": made.samples["full"]})
 
-    first = found = pilot(FEW)
+    try:
+        first = found = pilot(FEW)
+    except PilotFailed:
+        if rows.filter(rows["options"].list.len() > 0).height <= FEW:
+            return None
+        first = found = pilot(MORE)
     seconds = first.seconds
     affordable = seconds is not None and seconds.mean * PILOT / max(rows.height, PILOT) < SOON
     if affordable and rows.height > FEW and (thorough or (seconds is not None and seconds.mean > SOON)):
@@ -211,8 +228,9 @@ def dry_run(build: Build) -> None:
     selected = _selected(build, scored) if scored else Estimate(*[float(closed.height)] * 3)
     for teacher in [settings, *settings.teachers]:
         # A server may cost money: there a dry run asks a few questions only.
-        found, _ = _pilots(build, closed, teacher, not teacher.servers and teacher.engine != "openai")
-        progress.say(f"traces with {teacher.model}, of {selected} selected questions: {found.of(selected)}")
+        made = _pilots(build, closed, teacher, not teacher.servers and teacher.engine != "openai")
+        told = made[0].of(selected) if made else "none of the few that are there was answered"
+        progress.say(f"traces with {teacher.model}, of {selected} selected questions: {told}")
 
 
 def _selected(build: Build, scored: Forecast) -> Estimate:

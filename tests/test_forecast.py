@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import polars as pl
 import pytest
 
+from curator import plan
+from curator.builds import Runtime
 from curator.errors import EngineError
 from curator.forecast import Estimate, forecast, mean_estimate, pilot_ids
+from curator.recipe import make_recipe
 from curator.rollouts import RolloutStore
 from openai_server import serve
 from test_score import How, picture, rows, run, settings
@@ -50,6 +56,23 @@ def test_a_pilot_of_failures_only_is_told_with_the_first_reason(tmp_path):
         pytest.raises(EngineError, match=r"every question of the pilot failed.*maximum context length"),
     ):
         forecast(frame, settings(server), read_image=picture, runtime=How(tmp_path / "s.sqlite"))
+
+
+@pytest.mark.parametrize("sound", [0, 30])
+def test_four_questions_that_fail_for_what_they_are_stop_nothing(tmp_path, sound):
+    """The first pilot is four questions. All too long, they say nothing of the model: sixteen do, where there are so many."""
+    frame = rows(4 + sound, images=lambda i: [])
+    bad = pl.col("id").is_in(list(pilot_ids(frame["id"], plan.FEW)))
+    frame = frame.with_columns(question=pl.when(bad).then("TOO-LONG " + pl.col("question")).otherwise("question"))
+    with serve() as server:
+        solver = settings(server)
+        build = SimpleNamespace(recipe=make_recipe({"name": "x", "sources": ["a"]}), read_image=picture,
+                                runtime=Runtime(store=tmp_path / "s.sqlite"))  # fmt: skip
+        found = plan.before_drawing(build, frame, solver, "traces")
+        assert (found.pilot if found else 0) == (16 if sound else 0)
+        all_bad = rows(20, question=lambda i: f"TOO-LONG {i}", images=lambda i: [])
+        with pytest.raises(EngineError, match="maximum context length"):
+            plan.before_drawing(build, all_bad, solver, "traces")
 
 
 def test_the_interval_of_a_mean_covers():
