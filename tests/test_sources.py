@@ -12,12 +12,14 @@ import pytest
 
 import curator.sources
 from curator import sources
+from curator.builds import Runtime
 from curator.errors import SourceError, UsageError
 from curator.licenses import LICENSES, may_share
 from curator.recipe import BENCHMARKS, SourceChoice, load_recipe, recipe_dir
 from curator.records import Record, Verdict
 from curator.sources import columns
 from curator.sources.files import LocalTree
+from curator.workspace import Workspace
 from source_rows import SHAPES, changed, write
 
 ISSUE = [
@@ -382,6 +384,23 @@ def test_the_example_of_the_page_is_a_source(tmp_path: Path) -> None:
     record, verdict = opened.records("train")
     assert (record.id, record.notes) == ("my-set:train:7", ["trimmed-blanks"])  # type: ignore[union-attr]
     assert (verdict.id, verdict.reason) == ("my-set:train:8", "missing-field")  # type: ignore[union-attr]
+
+
+def test_the_mix_of_local_copies_on_the_page_is_read_from_each_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "sources.md").read_text("utf-8")
+    recipe = page.partition("### A mix of local copies")[2].partition("```yaml\n")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path)
+    Path("my-mix.yaml").write_text(recipe, "utf-8")
+    for shape in (MEDQA, next(shape for shape in SHAPES if shape.source == "medmcqa")):
+        write(tmp_path / "data" / shape.source, shape, [shape.good])
+    (tmp_path / "data" / "mine").mkdir()
+    (tmp_path / "data" / "mine" / "train.jsonl").write_text('{"question": "Is it?", "answer": "yes"}\n')
+    built = curator.build("my-mix.yaml", Runtime(until="ingest"))
+    kept = Workspace(built.path).read_stage("ingest").filter("keep")
+    assert sorted(kept["source"]) == ["folder", "medmcqa", "medqa"]
+    assert "cc-by-4.0" in kept["license"].to_list()
 
 
 def test_the_page_says_which_files_a_local_copy_has_and_which_columns_a_folder() -> None:
