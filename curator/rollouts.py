@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -400,20 +400,21 @@ def _missing(
 ) -> Iterator[Request]:
     """The requests that nothing in the store fits; those it has go to `ready`, those already asked for to `twins`."""
     asked: set[tuple[str, int]] = set()
-    held: dict[int, Sample] = {}
-    last = ("", -1)
-    for request in requests:
-        limit = request.sampling.max_tokens
-        if last != (request.prompt, limit):
-            last = (request.prompt, limit)
-            held = store.find([request.prompt], limit).get(request.prompt, {})
-        if request.index in held:
-            ready.append((request, replace(held[request.index], request_id=request.id)))
-        elif (request.prompt, request.index) in asked:
-            twins.append(request)
-        else:
-            asked.add((request.prompt, request.index))
-            yield request
+    # Looked up some at a time: a question of its own costs SQLite as much as hundreds together.
+    while some := list(islice(requests, _AT_ONCE)):
+        held = {
+            limit: store.find(list({r.prompt for r in some if r.sampling.max_tokens == limit}), limit)
+            for limit in {r.sampling.max_tokens for r in some}
+        }
+        for request in some:
+            found = held[request.sampling.max_tokens].get(request.prompt, {}).get(request.index)
+            if found is not None:
+                ready.append((request, replace(found, request_id=request.id)))
+            elif (request.prompt, request.index) in asked:
+                twins.append(request)
+            else:
+                asked.add((request.prompt, request.index))
+                yield request
 
 
 def keep(
