@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from curator.answers.choices import NOTHING, SEVERAL, Choices, Reading
-from curator.answers.hearsay import goes_on
+from curator.answers.choices import CONTRADICTION, NOTHING, SEVERAL, Choices, Reading
+from curator.answers.hearsay import doubted, goes_on
 from curator.answers.prose import option_lines
 from curator.answers.wording import AND_ALSO, BETWEEN, DESCRIBED
 
@@ -16,6 +16,8 @@ _PREDICATE = re.compile(
 )
 # "Answer B" is a statement; where it was not read as one, it is none.
 _STATED = re.compile(r"answer|答案|选(?!项)")
+# "C) … is a true statement": a word on one of the options.
+_IS_TRUE = re.compile(r"\W*is (?:a |an )?(?:true|false|correct|incorrect) (?:statement|option|fact)\b")
 _DENIES = re.compile(r"\b(?:not|incorrect|wrong|false|unlikely|but|however)\b|\?\s*no\b|n't\b|不|错")
 # What announces a list of the options rather than an answer.
 _LISTS = re.compile(
@@ -94,7 +96,12 @@ def _lettered_line(lines: list[str], known: Choices) -> Reading:
             return Reading(last[1])
     if len({m[1] for m in options}) == 1:
         complete = len(lines) > 1 or len(lines[0]) < 120 or not lines[0][-1].isalnum()
-        if first and complete and (not first[2].strip() or known.restated(first[2], first[1])[0] == first[1]):
+        said, after = known.restated(first[2], first[1]) if first and first[2].strip() else (None, "")
+        if first and complete and (not first[2].strip() or said == first[1]):
+            if _IS_TRUE.match(after):
+                return NOTHING
+            if doubted("\n".join(lines[1:4])):
+                return CONTRADICTION
             return known.read(first[0], closed=False)
         if last and _OPENS_LIST.fullmatch(lines[-1].strip()) and not before.endswith(":"):
             return NOTHING
@@ -109,6 +116,8 @@ def _lettered_line(lines: list[str], known: Choices) -> Reading:
     opened = known.letter(lines[0])
     if not opened or opened[0] not in known.labels or not known.is_option(lines[0], opened[0]):
         return NOTHING
+    if doubted("\n".join(lines[1:4])):
+        return CONTRADICTION
     later = [m[1] for m in options][1 if first else 0 :]
     begins_list = opened[0] == "A" and later and "A" not in later
     return NOTHING if begins_list or later[:1] == [opened[0]] else Reading(opened[0])

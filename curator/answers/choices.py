@@ -67,6 +67,9 @@ class Choices:
         short = [self._said(wording.BRACKET.sub(" ", text)).strip() for text in self.texts]
         for key, label in _unique(short).items():
             self.by_key.setdefault(key, label)
+        # "Statement II only" is also said as "only statement II".
+        for key in [key for key in self.by_key if key.endswith(" only")]:
+            self.by_key.setdefault(f"only {key.removesuffix(' only')}", self.by_key[key])
         self.by_form = _unique(forms)
         # Case tells genotypes apart ("Aa", "AA").
         self.by_text = _unique(self.texts)
@@ -204,6 +207,8 @@ class Choices:
     def read(self, phrase: str, *, closed: bool) -> Reading:
         """What a phrase names; `_read` with one more look for a second answer ("A. But also B.")."""
         reading = self._read(phrase, closed)
+        if reading.label and (either := wording.EITHER.match(phrase)) and len(set(self.lone.findall(either[0]))) > 1:
+            return SEVERAL
         if reading.label and any(word in phrase for word in wording.ALSO):
             others = {m[1] or m[2] or m[3] for m in wording.ALSO_RIGHT.finditer(phrase[:400])}
             if others - {reading.label}:
@@ -325,6 +330,8 @@ class Choices:
             return CONTRADICTION
         if restated == label:
             tail = after
+        if label == "A" and rest[:1] == ":" and restated is None and self._another(tail, label):
+            return CONTRADICTION  # "A: The compliance is 0.2 L/cm.": an answer, not the label
         if wording.AFTER_NOT.match(after if restated else rest) or wording.LIST_DENIED.match(rest):
             return REJECTED
         if doubted(after if restated else rest) or not goes_on(rest, self.texts[self.labels.index(label)], loose=True):
@@ -334,6 +341,11 @@ class Choices:
         if self.lone.search(tail) and (second := self._second(tail, label, closed)):
             return second
         return SEVERAL if restated and self._texts_go_on(after, label) else Reading(label)
+
+    def _another(self, tail: str, label: str) -> bool:
+        """Does the sentence end with the text of another option?"""
+        said = first_sentence(tail)
+        return any(x.label != label and len(said) - x.end < 3 for x in self.mentions(said))
 
     def _texts_go_on(self, after: str, label: str) -> bool:
         """Does what follows an option's text list another's ("A. Pneumonia, Pneumothorax")?"""

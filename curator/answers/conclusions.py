@@ -116,9 +116,10 @@ _CUE = Worded(
 )
 _CUE_HERE = re.compile(_CUE.pattern.pattern, re.I)
 _SUPERLATIVE = Worded(
-    "most best closest next correct first choice 最",
+    "most best closest next correct first choice one what false incorrect wrong untrue exception odd 最",
     r"\b(?:most (?:likely|probable|appropriate|suitable|consistent|accurate|concerning|important|effective|useful|"
-    r"reasonable|plausible|fitting|relevant|correct|logical)|best|closest|next step|correct|first[- ]line|of choice)\b|最",
+    r"reasonable|plausible|fitting|relevant|correct|logical)|best(?! (?:heard|seen|viewed|known|described|visuali[sz]ed|appreciated|felt)\b)|closest|next step|correct|first[- ]line|of choice|"
+    r"the (?:false|incorrect|wrong|untrue) (?:statement|option|answer|one)|the exception|the odd one|the (?:only )?one (?:that|which|to(?: be)?))\b|\A\W*what (?:he|she|they|we|it|this|the)\b[^.;?,]{1,80}? (?:is|are)\b|最",
 )
 _WEIGHS = re.compile(
     r"\b(?:most|likely|consistent with|suggest(?:s|ive|ing)?|indicat(?:es?|ive|ing)|characteristic|diagnosis|defin(?:es|ing)|calls for|points? to(?:wards?)?|"
@@ -160,7 +161,7 @@ _LONE = re.compile(
 )
 _PREDICATED = re.compile(r"\b(?:is|be)\s+([A-Z])(?=\s*[.;!)]|\s*$)")
 _OR_ELSE = re.compile(
-    r"(?<![A-Za-z0-9_'])([A-Z])[)\]]?\s*(?:,?\s*\b(?:or|and)\b|[、/&和或与及])\s*"
+    r"(?<![A-Za-z0-9_'])([A-Z])[)\]]?\s*(?:,?\s*\b(?:or|and)\b|,(?=\s?[(\[]?[A-Z][)\]]?,?\s?(?:,|\bor\b|\band\b))|[、/&和或与及])\s*"
     r"(?:(?:could|might|may|maybe|perhaps|even|it|is|be|option|choice|选项)\b\s*)*[(\[]?([A-Z])(?![A-Za-z0-9_'])|[A-Z]\s?(?:选?项)?(也)(?!不)"
 )
 # "…, so this option is incorrect": the whole sentence turns down what it names.
@@ -205,6 +206,35 @@ def refuses(text: str) -> bool:
 _STOP = re.compile(r"[.!?。;\n](?:(?<!\.)|(?<![\s(.][A-Za-z].)(?<!^[A-Za-z].)(?<!\bvs.)(?=[\s\"')\]]|$))")
 
 
+# "=> B", "∴ B", "So: 140 - 116 = 24 mEq/L", "= 24 mEq/L": a last line that draws the conclusion and no more.
+_DRAWN = re.compile(
+    r"(?:.*[.;] )?\W*?(?:[=-]>|[→⇒]|\b(?:so|thus|therefore|hence)\b)[\s:,]*(?:[^=]*=)*\s*(?P<drawn>[^=]{1,120})$|\s*=\s*(?P<value>[^=]{1,40})$",
+    re.I,
+)
+_OTHER_HEAD = re.compile(
+    r"\b(?:second|other|another|alternatives?|runner|wrong|incorrect|excluded?|ruled|rejected|eliminated?|not|less|least|possible|differential|distractors?|"
+    r"options?|choices?|question|example|if|maybe|perhaps)\b"
+)
+# The first steps of a calculation come to no answer.
+_ON_THE_WAY = re.compile(
+    r"\W*(?:first|step [1-9]|next|we need|initially|let)\b|.*[.;] (?:first|next|step [1-9])\b", re.I
+)
+
+
+def _drawn(line: str, known: Choices) -> str | None:
+    """The option that a line comes to, as its letter, text or number and no more."""
+    head, colon, tail = line.rpartition(":")
+    if colon and len(head) < 40 and (opened := known.letter(tail)) and not _OTHER_HEAD.search(head.lower()):
+        own = known.restated(tail[opened[1] :], opened[0]) if opened[0] in known.labels else ("", "")
+        if own[0] == opened[0] and not own[1].strip(" .)"):
+            return opened[0]  # "Drug to avoid: C - Enalapril"
+    drawn = _DRAWN.fullmatch(line)
+    said = (drawn["drawn"] or drawn["value"]).strip(" .()[]\"'") if drawn else ""
+    return (
+        said if len(said) == 1 and said in known.labels else known.exact(said) or known.number(said) if said else None
+    )
+
+
 # "0.86 x 100 = 86%": the value that a calculation ends with.
 _COMPUTED = re.compile(
     r"\d\s?[a-zA-Z%]{0,5}\s?(?:[x×*/÷+-]|\\(?:times|div|cdot)\b)\s?\d[^=\n]{0,40}=\s*([-+$]?\d[\d.,]*\d?\s?[^\s\d,;:=()^*/+{}\\]{0,12})\s*\.?$"
@@ -222,13 +252,15 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
         return NOTHING
     text = text.rstrip()
     long = len(text) > (120 if text.isascii() else 40)
-    broken_off = text[-1:] not in _ENDS and (long or bool(_MIDWAY.search(text[-40:])))
+    closing = text[text.rfind("\n") + 1 :]
+    whole = (opened := known.letter(closing)) and len(closing) > opened[1] + 2 and known.is_option(closing, opened[0])
+    broken_off = text[-1:] not in _ENDS and not whole and (long or bool(_MIDWAY.search(text[-40:])))
     sentences = _sentences(text[-2400:], known)[-40:]
     if broken_off:
         sentences = sentences[:-1]
     claims: dict[int, list[tuple[int, Reading]]] = {3: [], 2: [], 1: []}
     for i, sentence in enumerate(reversed(sentences)):
-        if sentence.rstrip().endswith(("?", ":")):
+        if sentence.rstrip().endswith(("?", ":")) or _FOR_EXAMPLE.match(sentence):
             continue
         low = sentence.lower()
         words = split_letters(low)
@@ -241,7 +273,7 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
             strength = 1
         reading = NOTHING if _WRONG_AFTER_ALL.search(low[-40:], words) else _names(sentence, known, strength)
         if reading.why == "none":
-            if i < 2 and superlative:
+            if i < 2 and superlative and not (claims[2] or _HEADS.match(low)):
                 return NOTHING  # it concludes, but with something that is no option
             continue
         if (reading.label is None and _UNLIKELY.search(low)) or doubted(
@@ -255,7 +287,15 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
             return SEVERAL if more and more["letter"] in others else reading
         claims[strength].append((i, reading))
     last = text[max(text.rfind("\n") + 1, len(text) - 160) :]
-    if "=" in last and (value := _COMPUTED.search(last)) and (label := known.number(value[1])) and not refuses(text):
+    if (
+        "=" in last
+        and (value := _COMPUTED.search(last))
+        and not _ON_THE_WAY.match(last)
+        and (label := known.number(value[1]))
+        and not refuses(text)
+    ):
+        return Reading(label)
+    if (label := _drawn(last, known)) and not refuses(text):
         return Reading(label)
     if broken_off:
         return NOTHING
@@ -276,11 +316,16 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
         return ends[0]
     if sentences and _CUE.search(sentences[-1].lower()):
         return NOTHING  # it concludes, but with something that is no option
-    if len(sentences) == 1 and (counted := _COUNTED.match(sentences[0])) and (label := known.exact(counted[1])):
+    counted = _COUNTED.match(sentences[-1]) if sentences and not _DIGIT.search("".join(sentences[:-1])) else None
+    if counted and (label := known.exact(counted[1])):
         return Reading(label)
     named = {
         NOTHING
-        if _unreal(sentence.lower()) or DESCRIBED.match(sentence) or _LOOKS.search(sentence) or doubted(". " + then)
+        if _unreal(sentence.lower())
+        or DESCRIBED.match(sentence)
+        or _LOOKS.search(sentence)
+        or doubted(". " + then)
+        or (len(sentences) > 1 and _NORMAL.search(sentence))
         else _names(sentence, known, 0)
         for sentence, then in zip(sentences, [*sentences, ""][1:], strict=True)
     } - {NOTHING}
@@ -288,6 +333,7 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
 
 
 # "There are 2 lesions in the liver."
+_DIGIT = re.compile(r"\d")
 _COUNTED = re.compile(
     r"\W*(?:there (?:is|are)|(?:i|we)(?: can)? (?:see|count)|the (?:image|picture|figure|scan|film) (?:shows|contains|has)) (?:exactly |only )?"
     r"(\d{1,3}|one|two|three|four|five|six|seven|eight|nine|ten)\b(?![.,-]?\d| (?:of|or|and|to|option|answer|choice|possib|reason|type|kind)| more\b)[^.,;?]*\W*$",
@@ -299,6 +345,16 @@ _STOPPED = Worded(
     r"\b(?:should|must|may|can|needs? to|has to) be (?:stopped|discontinued|withdrawn|replaced|avoided)\b",
 )
 _STARTED = re.compile(r"\b(?:start(?:ed)?|switch(?:ed)?|changed?|replaced?|put) (?:on|to|with|by)\b")
+# "The effusion is on the right. The left side is clear."
+_NORMAL = re.compile(
+    r"\b(?:is|are|appears?|looks?|remains?) (?:\w+ly )?(?:clear|normal|unremarkable|intact|spared|sharp|uninvolved|unaffected|preserved|fine)\W*$",
+    re.I,
+)
+# "Step 4: Determine the most likely diagnosis"
+_HEADS = re.compile(
+    r"\W*(?:step \d{1,2}\W+)?(?:the \w+ step is to )?(?:determine|identify|find|choose|select|decide|evaluate|consider|compare)\b"
+)
+_FOR_EXAMPLE = re.compile(r"\W*(?:for (?:example|instance)|e\.g)\b", re.I)
 # A question, or a look at an option: no claim that it is the answer.
 _LOOKS = re.compile(
     r"\?\s*$|^\W*(?:let(?:'s| us)|what|consider|possible|next|now|then|(?:the )?differential)\b(?! diagnosis is)", re.I
@@ -321,7 +377,13 @@ _OR_NUMBER = re.compile(r",?\s*(?:\bor\b|\bi\.e\.,?|\bwhich is\b)\s*")
 def _complement(sentence: str, known: Choices) -> Reading | None:
     """The option that a sentence ends with and says something to be: "The probability is 1/2 = 0.5."."""
     copula = _COPULA.search(sentence)
-    if not copula or _HEDGED.search(sentence.lower()) or _unreal(sentence.lower()) or _LOOKS_AT.match(sentence):
+    if (
+        not copula
+        or _ON_THE_WAY.match(sentence)
+        or _HEDGED.search(sentence.lower())
+        or _unreal(sentence.lower())
+        or _LOOKS_AT.match(sentence)
+    ):
         return None
     if len(known.labels) > 2 and known.said_in(sentence) == 100:
         return None  # all options restated
@@ -371,7 +433,7 @@ def _names(sentence: str, known: Choices, strength: int) -> Reading:
         # "Penicillin is out, so azithromycin is given": what follows, unless the reason makes a choice of its own.
         hence = _HENCE.search(sentence)
         if hence and not _STOPPED.search(sentence[hence.end() :]) and not _chosen(sentence[: hence.start()], known):
-            follows = _named(sentence[hence.end() :], known, strength)
+            follows = _named(sentence[hence.start() :].lstrip(",;: "), known, strength)
             if follows.label:
                 return follows
         # "It could be a cyst, but the most likely cause is an abscess": the clause after "but" makes the claim.
@@ -515,6 +577,13 @@ def _sentences(text: str, known: Choices) -> list[str]:
     """Sentences, without the lines of a list that goes through the options."""
     lines = text.split("\n")
     marks = option_lines(lines, known)
+    # "The most likely diagnosis is:" and one option, which is no list.
+    for at in [i for i, m in enumerate(marks) if m]:
+        before = next((i for i in range(at - 1, -1, -1) if lines[i].strip()), at)
+        after = next((i for i in range(at + 1, len(lines)) if lines[i].strip()), at)
+        announced = lines[before].rstrip().endswith(":") and _SUPERLATIVE.search(lines[before].lower())
+        if announced and not marks[before] and (after == at or not marks[after]):
+            lines[at], lines[before], marks[at] = f"{lines[before].rstrip()} {lines[at]}", "", None
     letters = {m[1] for m in marks if m and len(m[0]) > 1}
     if len(letters) > 1 or any(m and m[1] == "A" and m.string[m.end(1) :][:1] in tuple(").:") for m in marks):
         lines = [line for line, m in zip(lines, marks, strict=True) if not m]

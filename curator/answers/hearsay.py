@@ -70,7 +70,10 @@ _ASCRIBED = re.compile(
 )
 # "The answer of my friend", "the answer I gave last time".
 BY_OTHERS = re.compile(rf"\b(?:from|of|by) (?:(?:the|my|your|an?|some) )?{_PEOPLE}\b|\blast time\b")
-_SPEAKER = re.compile(rf"(?:(?:my|an?|the|your|one|some|another) )?{_PEOPLE}")
+_TUTOR = re.compile(r"professor|teacher|tutor")
+_SPEAKER = re.compile(rf"(?:(?:my|an?|the|your|one|some|another) )?{_PEOPLE}(?: (?:\d|[a-e]))?")
+# A tutor's word in an invented lesson is the response's own.
+_SPEAKS = re.compile(rf"\W*(?!professor|teacher|tutor){_SPEAKER.pattern}\s?:")
 _EXAMPLE = re.compile(
     r"\b(?:for (?:example|instance)|e\.g|(?<!this )(?<!the )(?<!our )(?:examples?|sample|phrase|sentence)|format|template|looks? like|"
     r"such as|at first (?:glance|sight))\b"
@@ -115,7 +118,7 @@ _ASKED_FORM = re.compile(
 )
 # "If the D-dimer is raised, the answer is B"; "if we look closely, …" sets no condition, nor does a step of an argument.
 _CONDITIONAL = re.compile(
-    r"\W*(?:and |but |so |then )?(?:if (?!(?:we|you|i|one|someone|asked|forced|anything)\b)|in case |provided |supposing |(?:were|should|had) (?:the|this|that|these|there|he|she|it|they|we|his|her|an?)\b|如果|假如|假设|倘若|要是)"
+    r"\W*(?:and |but |so |then )?(?:\bif (?!(?:we|you|i|one|someone|asked|forced|anything)\b)|in case |provided |supposing |(?:were|should|had) (?:the|this|that|these|there|he|she|it|they|we|his|her|an?)\b|如果|假如|假设|倘若|要是|若(?!干|要))"
 )
 _OTHERWISE = re.compile(r"\W*(?:otherwise|or else|else|failing that|if not)\b")
 _STEP = re.compile(r" ?(?:and |so|therefore|thus|hence|which|we |因此|所以|故|因而|可知|可得)")
@@ -268,10 +271,13 @@ def reported(lead: str) -> bool:
         return False
     if _CONDITIONAL.match(clauses[0]) and not any(_STEP.match(clause) for clause in [*clauses[1:], last]):
         return True
+    if ";" in low and _CONDITIONAL.match(low.rpartition(";")[2]) and not _STEP.match(last):
+        return True
     before = clauses[-1].strip()
     if (
         before in _ROLES
-        or _SPEAKER.fullmatch(before)
+        or (_SPEAKER.fullmatch(before) and not _TUTOR.fullmatch(before))
+        or _SPEAKS.match(low)
         or before in ("oh sure", "yeah right")
         or (before.startswith("for ") and _ASCRIBED.search(before))
     ):
@@ -288,7 +294,7 @@ _KINDS = word_set(
     "remaining definitive ultimate predicted suggested proposed selected chosen recommended multiple choice question question's "
     "questions exam short letter model standard corrected revised updated new my own and or next strongest safest valid "
     "precise exact complete required simple direct sensible supported relevant medically clinically scientifically "
-    "mathematically very certain resulting answer option good key"
+    "mathematically very certain resulting answer option good key specific general simplest comprehensive straightforward concise"
 )
 _LINKS = word_set(
     "so therefore thus hence then consequently accordingly finally overall ultimately and but is that conclude means "
@@ -348,7 +354,7 @@ _FINITE = re.compile(
 )
 _UNDONE = re.compile(
     r"[\s)\]\"'.,;!*–—-]*(?:(?:but|or|and|well|actually|however|no|yet|wait|hmm|oops)[\s,.]+)*"
-    r"(?:(?:that|this|which|it)(?:'s| is| was|)(?: (?:definitely|clearly|obviously|certainly|a|an|the))*"
+    r"(?:(?:that|this|which|it)(?: answer| choice)?(?:'s| is| was|)(?: (?:definitely|clearly|obviously|certainly|a|an|the))*"
     r"(?:(?: not|n't)(?: (?:right|correct|true|it|so|really|the case|(?:the|my) answer))?\s*(?:[.,;!]|$)| (?:wrong|false|incorrect|untrue|lie|joke|mistake|trap|trick|nonsense)\b)"
     r"|(?:just |only )?(?:kidding|joking)\b|not really\b|not\s*[.!]|not\s*$|i(?:'m| am| was)? (?:lied|lying|joking|kidding|wrong|take (?:it|that) back|made (?:it|that) up|doubt (?:it|that)|don't (?:think|believe) so)\b"
     r"|said no one\b|(?:ha ?ha|lol)\b|(?:i |let me )?(?:retract|withdraw|take (?:it|that|this) back|scratch that|forget (?:it|that|what)|disregard|ignore that)\b)"

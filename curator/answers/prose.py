@@ -100,7 +100,7 @@ _ANSWER_WITH = re.compile(r"(?i:answer)\s+(?:with\s+|option\s+)?(?=\(?[A-Z]\)?(?
 _ANS = re.compile(rf"ans\b\.?\s*(?:{_IS}|[:=.-])?\s*")
 _TITLED = re.compile(
     r"(?:correct|right|best)\s+(?:answer\s+)?(?:option|choice|statement|one|response|letter)"
-    rf"(?:\s+(?:here|is|among|from|of|to|for|that|in)\b[^.:;=\n?!]{{0,60}}?)?\s*(?:{_IS}(?:\s*{_IS})*\s*:?|:)\s*{_FILL}"
+    rf"(?:\s+(?:here|is|among|from|of|to|for|that|in)\b[^.:;=\n?!]{{0,60}}?)??\s*(?:{_IS}(?:\s*{_IS})*\s*:?|:)\s*{_FILL}"
     r"|(?:correct|option|choice|right|best)(?: option| choice| answer)?\s*:\s*"
 )
 _MY_CHOICE = re.compile(rf"(?:option|choice)\s*(?:{_IS}|:)\s*:?\s*{_FILL}")
@@ -226,6 +226,8 @@ def _said(text: str, low: str, at: int, word: str, known: Choices, lettered: boo
     value = _FORMS.get(word, _TITLED).match(low, at, at + (190 if word == "answer" else 150))
     if word == "answer":
         value = value or _ANSWER_WITH.match(text, at, at + 150)
+        if low.startswith(("answer choice is", "answer option is"), at) and low[at - 5 : at] == "this ":
+            return None  # a word on one of them
     elif word in ("option", "choice"):
         if not value and _MINE.search(low, max(0, at - 10), at):
             value = _MY_CHOICE.match(low, at, at + 150)
@@ -234,7 +236,7 @@ def _said(text: str, low: str, at: int, word: str, known: Choices, lettered: boo
     if value is None and not lettered:
         return None
     lead = _BREAK.split(low[max(0, at - 80) : at])[-1]
-    if _DENIED.search(lead) or low[at - 2 : at] == "in" or reported(lead):
+    if _DENIED.search(lead) or low[at - 2 : at] == "in" or "e.g." in low[max(0, at - 9) : at] or reported(lead):
         return None
     if value is None:
         return _is_the_answer(text, low, at, known)
@@ -277,9 +279,7 @@ def _said(text: str, low: str, at: int, word: str, known: Choices, lettered: boo
         if asked or doubted(after) or (opened and not goes_on(rest, own, loose=marked)):
             return None
     final = (
-        marked
-        and word in ("answer", "ans", "答案")
-        and bool(_FINAL.match(low[max(0, at - 40) : at].rpartition("\n")[2]))
+        marked and word in ("answer", "ans", "答案") and bool(_FINAL.match(_BREAK.split(low[max(0, at - 40) : at])[-1]))
     )
     return Found(at, end, reading, final), True
 

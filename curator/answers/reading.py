@@ -42,6 +42,10 @@ class Answer:
 _NAME = r"(?:final[_ ]?)?ans(?:wer)?"
 _TAG = re.compile(rf"<(?=[\sfa/])\s*(?:/\s*)?{_NAME}(?:\s[^<>]{{0,80}})?>", re.I)
 _ATTRIBUTE = re.compile(r"=\s*[\"']?([A-Za-z])\b(?![^\s\"'/>])")
+# Other names of such a tag; these hold an answer only where they hold an option and nothing else.
+_LIKE_TAG = re.compile(
+    r"<(solution|choice|response|result|output|conclusion|option|final|answer_letter)>\s*([^<>]{1,200})</\1>", re.I
+)
 # "within <answer> </answer> tags" is an instruction repeated, not an empty answer.
 _EMPTY = r"<answer>\s*+(?:(?:\.{3}|and|your answer(?: here)?)\s*)?</answer>"
 _TAG_EMPTY = re.compile(_EMPTY, re.I)
@@ -188,6 +192,10 @@ def _tag(text: str, known: Choices, truncated: bool) -> Reading:
     if _TAG_EMPTY.search(text):
         text = _TAG_MENTION.sub(" ", text)
     tags = list(_TAG.finditer(text))
+    if not tags:
+        like = [m for m in list(_LIKE_TAG.finditer(text))[-_RECENT:] if known.read(m[2], closed=True).label]
+        like = [m for m in like if known.is_option(m[2], known.read(m[2], closed=True).label or "")]
+        return _marked(text, [Found(m.start(), m.end(), known.read(m[2], closed=True)) for m in like], known)
     openings = [i for i, tag in enumerate(tags) if "/" not in tag[0]]
     found: list[Found] = []
     for i in openings[-_RECENT:]:
@@ -195,7 +203,7 @@ def _tag(text: str, known: Choices, truncated: bool) -> Reading:
         if closing is None and truncated:
             return Reading(None, "truncated")
         start, end = tags[i].end(), closing.start() if closing else len(text)
-        reading = known.read(text[start:end], closed=True)
+        reading = _content(text[start:end], known)
         if (
             "=" in tags[i][0]
             and (other := _ATTRIBUTE.search(tags[i][0]))
@@ -204,6 +212,17 @@ def _tag(text: str, known: Choices, truncated: bool) -> Reading:
             reading = CONTRADICTION  # <answer option="A">B</answer>
         found.append(Found(tags[i].start(), end, reading))
     return _marked(text, found, known)
+
+
+def _content(marked: str, known: Choices) -> Reading:
+    """What a tag, box or field holds: an option, or running text that is read as outside of it."""
+    reading = known.read(marked, closed=True)
+    if len(marked) < 40 or not reading.label or known.letter(marked) or known.exact(marked.strip()):
+        return reading
+    if refuses(marked.lower()):
+        return Reading(None, "refusal")
+    said = next((found for _, rule in _PROSE if (found := rule(marked, known, False)).why != "none"), NOTHING)
+    return reading if said == NOTHING and len(marked) < 120 else said
 
 
 def _boxed(text: str, known: Choices, truncated: bool) -> Reading:
@@ -230,7 +249,7 @@ def _values(text: str, pattern: re.Pattern[str], known: Choices) -> Reading:
         value = next(
             group for i, group in enumerate(m.groups(), 1) if group is not None and i != m.re.groupindex.get("kind")
         )
-        reading = known.read(value.replace("\\n", "\n").strip(" \"'"), closed=True)
+        reading = _content(value.replace("\\n", "\n").strip(" \"'"), known)
         if reading.why != "none":
             found.append(Found(m.start(), m.end(), reading))
             given = given or kind in _GIVEN
@@ -273,12 +292,5 @@ def _marked(text: str, found: list[Found], known: Choices) -> Reading:
     return agreed
 
 
-_ORDER = (
-    ("tag", _tag),
-    ("boxed", _boxed),
-    ("json", _json),
-    ("statement", statement),
-    ("verdicts", verdicts),
-    ("bare", bare),
-    ("conclusion", conclusion),
-)
+_PROSE = (("statement", statement), ("verdicts", verdicts), ("bare", bare), ("conclusion", conclusion))
+_ORDER = (("tag", _tag), ("boxed", _boxed), ("json", _json), *_PROSE)

@@ -31,6 +31,8 @@ _ODD = re.compile(f"[{''.join(map(chr, _ONE_FOR_ONE))}]")
 _LATEX_BOX = r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:bf|rm|it|sf|tt|bb|cal)|mbox|operatorname|emph)"
 _LATEX_WRAP = re.compile(_LATEX_BOX + r"\s*\{([^{}\n]{0,400})\}")
 _LATEX_NOISE = re.compile(r"\\(?:left|right|displaystyle|quad|qquad|[,;:!() \[\]])|\$|~")
+# "\\frac{2}{3}" and "\\dfrac23" are 2/3.
+_FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{([^{}+-]{1,40})\}\s*\{([^{}+-]{1,40})\}|(\d)\s?(\d))")
 _HTML = re.compile(
     r"</?(?=[bcdehipsu])(?:b|i|u|p|em|strong|br|sup|sub|span|div|code|h[1-6])(?:\s[^<>]{0,99})?/?>", re.I
 )
@@ -74,6 +76,8 @@ def plain(text: str) -> str:
         # A displayed formula that never ends was cut.
         if (cut := text.rfind("\\[")) > text.rfind("\\]") and "boxed" not in text[cut:]:
             text = text[:cut]
+        if "frac" in text:
+            text = _FRACTION.sub(lambda m: f"{m[1] or m[3]}/{m[2] or m[4]}", text)
         text = _LATEX_NOISE.sub("", _LATEX_WRAP.sub(r"\1", text))
     if tags and ">" in text:
         text = _END_TOKEN.sub("\n", _HTML.sub("", text))
@@ -210,22 +214,36 @@ _NOT_OURS = re.compile(
 )
 
 
+_ASKED = re.compile(r"\s*Q:[^\n]*(?:\n(?![ \t]*[A-Z][:.)])[^\n]*){0,12}\n[ \t]*(A):")
+
+
 def last_turn(text: str) -> str:
     """The last turn of the assistant, where the text opens with somebody else's."""
     return _ASSISTANT.split(text)[-1] if _USER_FIRST.match(text) else text
 
 
 def without_opening(text: str) -> str:
-    """The text without a role before it, or an example with a question of its own."""
+    """The text without a role before it, or an example with a question of its own; "Q: … A: …" as question and answer."""
+    if asked := _ASKED.match(text):
+        return f"{text[: asked.start(1)]}Answer{text[asked.end(1) :]}"
     opening = _NOT_OURS.match(text)
     return text[opening.end() :] if opening else text
+
+
+# An invented lesson is one turn.
+_TUTORED = re.compile(r"^[ \t]*(?:professor|teacher|tutor)[ \t]?:", re.I | re.M)
 
 
 def turns(text: str) -> list[str]:
     """The text cut before each line that opens another question or another speaker's turn."""
     begins = len(text) - len(text.lstrip())
     pattern = _TURN_ANYHOW if ("<" in text and ">" in text) or "[" in text else _TURN
-    cuts = [m.start() for m in islice(pattern.finditer(text, begins), 20) if m.start() > begins]
+    tutored = _TUTORED.search(text) is not None if "tudent" in text else False
+    cuts = [
+        m.start()
+        for m in islice(pattern.finditer(text, begins), 20)
+        if m.start() > begins and not (tutored and m[0].lstrip()[:7].lower() == "student")
+    ]
     if not cuts:
         return [text]
     return [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]

@@ -53,7 +53,10 @@ OPENS_POLAR = re.compile(
 # A "yes" that offers help, a "maybe" that asks for the image.
 ASKS_BACK = re.compile(
     r"\b(?:please|could you|can you|would you|kindly)\s+(?:\w+\s+){0,2}?(?:share|provide|upload|send|attach|paste|give|include|supply|"
-    r"post|add|show|describe|clarify)\b|\bi(?:'d|'ll|'m| can| will| would| am) (?:be )?(?:happy|glad|help|assist|try|pleased)\b|\bmaybe (?:later|(?:next|another|some other) time)\b|^\W*(?:yes|no),? (?:please\W*$|thanks\b|thank you\b|go ahead\b)|\bi need (?:the|an?|more|your)\b|\bif you (?:\w+ )?(?:provide|share|send|upload|attach|give|paste)\b|"
+    r"post|add|show|describe|clarify)\b|\bi(?:'d|'ll|'m| can| will| would| am) (?:be )?(?:happy|glad|help|assist|try|pleased)\b|\bmaybe (?:later|(?:next|another|some other) time)\b|^\W*(?:yes|no)[,.]? (?:please\W*$|thanks\b|thank you\b|go ahead\b|sure\b|sorry\b|"
+    r"i (?:am unable|(?:can ?not|can't|could not|couldn't) (?:answer|determine|help|tell|say|assess|provide|(?:see|view|access|open) (?:the|your|any|this) (?:image|picture|figure|photo|file|attachment|scan|x-ray|abstract)))|"
+    r"i can (?:see|view|read) (?:the|your|this)|it (?:isn't|is not) possible to (?:say|tell|answer|determine|know))|"
+    r"^\W*(?:yes|no|true|false),? (?:only )?(?:if|unless|in (?:some|certain)|sometimes)\b|\bi need (?:the|an?|more|your)\b|\bif you (?:\w+ )?(?:provide|share|send|upload|attach|give|paste)\b|"
     r"\bmaybe\s+(?:you|we|i|try|if you|send|upload|share|the (?:image|figure|picture|photo|abstract|context|attachment|file|link|text)s?)\b|"
     r"请[您你]?(?:先|再)?(?:上传|提供|发送|发|给出|附上|补充)",
     re.I,
@@ -108,6 +111,8 @@ JOINS = word_set(
 )
 RANGE = re.compile(r"\d\s?(?:[-–—~]|to)\s?$")
 # "1. Metformin: …": the number of an item, and what ends its head.
+# "Either A) a cyst or B) an abscess".
+EITHER = re.compile(r"\W*either\b[^.;\n]*?\b(?:or|and)\b[^.;,\n]{0,20}", re.I)
 ITEM = re.compile(r"^\d{1,2}[.)]\s*")
 AFTER_HEAD = re.compile(rf"\s*(?:[:|({RIGHT_SIGNS}{WRONG_SIGNS}]|[-–—]\s|$)")
 # "Statements I, II and III", "1 and 3 only": what options that combine statements are made of.
@@ -203,7 +208,7 @@ TOPIC = re.compile(
     r"\b(?:history|risks?|risk factors?|treatment|management|complications?|prevention) (?:of|for)(?: an?| the)? $"
 )
 BUT = re.compile(r"\b(?:but|rather|instead|however)\b[\s,:]*(?:it is|it's|is|rather|instead)?|而是|应为|应选|而应")
-BESIDE = re.compile(r"[\s,]*[(\[](?:option |choice |选项)?([A-Z])[)\]]")
+BESIDE = re.compile(r"[\s,]*(?:[(\[](?:option |choice |选项)?|, (?:option|choice) )([A-Z])(?![A-Za-z0-9'])")
 BEFORE_NOT = re.compile(
     r"\b(?:used to|unless|whether|wonder|not|no|never|neither|nor|without|cannot|doubt|second[- ](?:best|most)|false that|refus(?:e|ed|ing)|unlike|except|excluding|excludes?|excluded|"
     r"rather than|instead of|other than|less likely than|as opposed to|than|rules? out|"
