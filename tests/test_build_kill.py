@@ -17,7 +17,9 @@ import pytest
 from openai_server import serve
 
 ROOT = Path(__file__).resolve().parent.parent
-SETTLED = 0.4  # seconds a killed build's last request may still be in the server
+DELAY = 0.05  # seconds a call takes, about
+STARTING = 0.3  # of a whole build's time, about: what one that goes on repeats, so that most of these are killed too
+SETTLED = 3 * DELAY  # a killed build's last request is answered and noted within twice the delay
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -76,7 +78,7 @@ def test_fifty_kills_of_builds_that_a_server_answers(tmp_path: Path) -> None:
     draw = random.Random(11)
     home = tmp_path / "home"
     log = tmp_path / "calls.jsonl"
-    with serve(delay=0.05, log=log) as server:
+    with serve(delay=DELAY, log=log) as server:
         options = ["--server", server.url, "--samples", "4", "--limit", "90"]
         store = tmp_path / "whole.sqlite"
         started = time.monotonic()
@@ -88,13 +90,14 @@ def test_fifty_kills_of_builds_that_a_server_answers(tmp_path: Path) -> None:
         while kills < 50:
             rounds += 1
             out, store = tmp_path / f"round{rounds}", tmp_path / f"round{rounds}.sqlite"
+            left = whole
             while True:
                 had, paid = acknowledged(store)
                 seen = len(log.read_text().splitlines())
-                code = run(
-                    command(out, store, *options), home, draw.uniform(0.1 * whole, 1.1 * whole) if kills < 50 else None
-                )
+                patience = draw.uniform(0.1, 1.2) * left
+                code = run(command(out, store, *options), home, patience if kills < 50 else None)
                 if code:
+                    left = max(0.0, left - patience) + STARTING * whole
                     time.sleep(SETTLED)
                 kills += code != 0
                 calls = [json.loads(line) for line in log.read_text().splitlines()[seen:]]

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import yaml
 
 from openai_server import serve
@@ -32,6 +33,7 @@ def killed_after(arguments: list[str], home: Path, log: Path, more: int) -> bool
     return started.wait() == -9
 
 
+@pytest.mark.slow
 def test_kills_while_a_teacher_answers_lose_and_repay_nothing(tmp_path: Path) -> None:
     draw = random.Random(3)
     home, log = tmp_path / "home", tmp_path / "calls.jsonl"

@@ -17,6 +17,7 @@ from openai_server import serve
 from test_score import How, picture, rows, run, settings
 
 
+@pytest.mark.slow
 def test_a_pilot_predicts_what_each_rule_draws(tmp_path):
     frame = rows(900, images=lambda i: [])
     with serve() as server:
@@ -59,7 +60,7 @@ def test_a_pilot_of_failures_only_is_told_with_the_first_reason(tmp_path):
 
 
 @pytest.mark.parametrize("sound", [0, 30])
-def test_four_questions_that_fail_for_what_they_are_stop_nothing(tmp_path, sound):
+def test_four_questions_that_fail_for_what_they_are_stop_nothing(tmp_path, sound, capsys):
     """The first pilot is four questions. All too long, they say nothing of the model: sixteen do, where there are so many."""
     frame = rows(4 + sound, images=lambda i: [])
     bad = pl.col("id").is_in(list(pilot_ids(frame["id"], plan.FEW)))
@@ -70,6 +71,7 @@ def test_four_questions_that_fail_for_what_they_are_stop_nothing(tmp_path, sound
                                 runtime=Runtime(store=tmp_path / "s.sqlite"))  # fmt: skip
         found = plan.before_drawing(build, frame, solver, "traces")
         assert (found.pilot if found else 0) == (16 if sound else 0)
+        assert ("the few questions all failed" in capsys.readouterr().err) != bool(sound)
         all_bad = rows(20, question=lambda i: f"TOO-LONG {i}", images=lambda i: [])
         with pytest.raises(EngineError, match="maximum context length"):
             plan.before_drawing(build, all_bad, solver, "traces")

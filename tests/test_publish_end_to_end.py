@@ -137,6 +137,7 @@ def by_id(rows: list[dict[str, Any]]) -> list[str]:
     return sorted(json.dumps(row, sort_keys=True) for row in rows)
 
 
+@pytest.mark.slow
 def test_two_versions_are_published_loaded_compared_and_rebuilt(
     machine: Machine, builds: tuple[Path, Path], tmp_path: Path
 ) -> None:
