@@ -87,5 +87,6 @@ if __name__ == "__main__":
     python = make()
     if sys.argv[1:] == ["--only-make"]:
         sys.exit()
-    command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", *(sys.argv[1:] or ["tests/on_vllm"])]
+    given = sys.argv[1:] or ["tests/on_vllm", "--durations", "10"]
+    command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", *given]
     sys.exit(subprocess.run(command, cwd=environment.ROOT, env=environment.environ(**SETTINGS)).returncode)
