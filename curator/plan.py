@@ -61,7 +61,7 @@ def before_anything(build: Build) -> None:
         try:
             identify(solver, offline=runtime.offline)
         except NetworkError as error:
-            ways = "a folder, or servers, in the recipe"
+            ways = "or give a folder, or servers, in the recipe"
             if solver is score:
                 ways = "`curator build` takes --solver FOLDER, --server URL, or --samples 0 too"
             elif solver is distill:
@@ -158,6 +158,7 @@ def before_drawing(build: Build, rows: pl.DataFrame, solver: Solver, what: str) 
     dry = build.runtime.dry_run
     made = _pilots(build, rows, solver, dry)
     if made is None:
+        progress.say(f"{what} with {solver.model}: the few questions all failed, so how long it takes is not known")
         return None
     found, longest = made
     if dry or (found.seconds is not None and found.seconds.mean > SOON):
@@ -229,7 +230,7 @@ def dry_run(build: Build) -> None:
     for teacher in [settings, *settings.teachers]:
         # A server may cost money: there a dry run asks a few questions only.
         made = _pilots(build, closed, teacher, not teacher.servers and teacher.engine != "openai")
-        told = made[0].of(selected) if made else "none of the few that are there was answered"
+        told = made[0].of(selected) if made else "the few there are all failed"
         progress.say(f"traces with {teacher.model}, of {selected} selected questions: {told}")
 
 

@@ -193,7 +193,7 @@ def is_complete(args: Any, settings: Settings, rows: int) -> bool:
     if args.process_index == 0:
         say(f"{output} holds this training, complete after {counted(record['steps'], 'step')}; nothing to do")
         say_next(output, record["root"])
-        say("  anew:    another --output, or remove the folder; more steps go on from its last checkpoint")
+        say("  anew:    another --output, or remove the folder")
     return True
 
 
