@@ -151,7 +151,6 @@ def test_the_manifest_holds_the_sums_of_every_file(built: curator.Result) -> Non
     assert "seconds" in json.loads((built.path / "run.json").read_text())
 
 
-@pytest.mark.slow
 def test_ctrl_c_says_so_exits_130_and_the_same_command_goes_on(built: curator.Result, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "curator", "build", "--source", "phantom", "--difficulty", "medium"]
     command += ["--out", str(tmp_path / "b"), "--store", str(tmp_path / "s.sqlite")]
