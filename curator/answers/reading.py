@@ -16,11 +16,12 @@ from dataclasses import dataclass
 
 from curator.answers.bare import bare
 from curator.answers.choices import CONTRADICTION, NOTHING, SEVERAL, Choices, Reading, choices
-from curator.answers.conclusions import conclusion, refuses, verdicts
+from curator.answers.conclusions import conclusion, refuses
 from curator.answers.denial import after_denial
 from curator.answers.hearsay import doubted, goes_on, mentioned, retraction
 from curator.answers.prose import OPTION_LINE, Found, corrects, settle, statement
 from curator.answers.text import last_turn, plain, split_thought, turns, without_opening
+from curator.answers.verdicts import verdicts
 from curator.answers.wording import AND_ALSO, SAYS, is_negated
 
 
