@@ -23,6 +23,7 @@ from curator import answers, compare, progress, reference
 from curator.adapters import whole_model
 from curator.engines import Failed, Request, Sample, Sampling, ask, open_engine
 from curator.engines.model import identify, model_folder
+from curator.engines.openai import base_url
 from curator.errors import EngineError, NetworkError, UsageError, in_words
 from curator.recipe import Solver
 from curator.rollouts import RolloutStore, draw
@@ -80,6 +81,8 @@ def evaluate(
         raise UsageError(f"--samples {samples}: draw at least one answer a question.")
     if against is not None and against not in reference.TABLE:
         raise UsageError(f"no row {against!r} in the seed's table; there are {', '.join(reference.TABLE)}.")
+    for url in servers:
+        base_url(url)  # what is no address, or holds a password, is told before the suite is fetched
     questions = open_suite(suite, limit=limit, revision=suite_revision)
     whole = model if servers else whole_model(model)
     asked_for = {

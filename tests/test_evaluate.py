@@ -187,6 +187,7 @@ def test_what_cannot_be_evaluated_is_one_line(model: Path, bench: Path, tmp_path
     cases: list[tuple[Callable[[], Any], str]] = [
         (lambda: run(model, opened, tmp_path), "holds no question with options and a key"),
         (lambda: run(model, Path("nowhere"), tmp_path), "no suite 'nowhere'"),
+        (lambda: run(model, Path("nowhere"), tmp_path, servers=["http://me:secret@a"]), "takes no user and password"),
         (lambda: run("no/model", bench, tmp_path), "`curator eval` takes a model's folder, or --server URL too."),
         (lambda: run(model, Path("medvlthinker"), tmp_path), "type `curator build medvlthinker-eval` first"),
         (lambda: run(model, bench, tmp_path, samples=0), "draw at least one answer"),
