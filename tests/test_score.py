@@ -362,7 +362,7 @@ def test_what_decides_counts_is_in_the_identity_and_nothing_else(server):
 
 def test_a_hub_model_without_network_or_cache_is_one_line(store, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(NetworkError, match="--rollouts"):
+    with pytest.raises(NetworkError, match="run again with a network"):
         run(rows(2), Score(model="no/such-model-here"), store)
 
 
