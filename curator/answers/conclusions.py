@@ -18,7 +18,7 @@ from curator.answers.hearsay import (
     supposed,
 )
 from curator.answers.prose import option_lines
-from curator.answers.wording import AND_ALSO, BETWEEN, DESCRIBED, PROMPTS, is_negated
+from curator.answers.wording import AND_ALSO, BETWEEN, BRACKET, DESCRIBED, PROMPTS, is_negated
 
 # How strongly a sentence claims to conclude. 3: it says so; 2: a superlative; 1: it weighs the evidence.
 _CUE = Worded(
@@ -29,9 +29,9 @@ _CUE = Worded(
 )
 _CUE_HERE = re.compile(_CUE.pattern.pattern, re.I)
 _SUPERLATIVE = Worded(
-    "most best closest next correct first choice one what false incorrect wrong untrue exception odd 最",
+    "most best closest next correct first choice greatest highest one what false incorrect wrong untrue exception odd 最",
     r"\b(?:most (?:likely|probable|appropriate|suitable|consistent|accurate|concerning|important|effective|useful|"
-    r"reasonable|plausible|fitting|relevant|correct|logical)|best(?! (?:heard|seen|viewed|known|described|visuali[sz]ed|appreciated|felt)\b)|closest|next step|correct|first[- ]line|of choice|"
+    r"reasonable|plausible|fitting|relevant|correct|logical)|best(?! (?:heard|seen|viewed|known|described|visuali[sz]ed|appreciated|felt)\b)|closest|next step|correct|first[- ]line|of choice|(?:greatest|highest) risk (?:of|for)|"
     r"the (?:false|incorrect|wrong|untrue) (?:statement|option|answer|one)|the exception|the odd one|the (?:only )?one (?:that|which|to(?: be)?))\b|\A\W*what (?:he|she|they|we|it|this|the)\b[^.;?,]{1,80}? (?:is|are)\b|最",
 )
 _WEIGHS = re.compile(
@@ -94,6 +94,7 @@ _MIDWAY = re.compile(
     r"while|when|would|could|should|will|might|this patient's|the patient's|her|his|their|its)\s*$|[,(是的为和与或及在从有]\s*$",
     re.I,
 )
+_LAST_MARK = re.compile(r"(?<![A-Za-z])[(\[]?[A-Z][).\]:] ?(?=\w)")
 _ENDS = ".!?。;)]}\"'>】》」…"
 # The response declines to answer: what it says in passing is no answer.
 _REFUSAL = re.compile(
@@ -166,6 +167,7 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
     text = text.rstrip()
     long = len(text) > (120 if text.isascii() else 40)
     closing = text[text.rfind("\n") + 1 :]
+    closing = closing[max((m.start() for m in _LAST_MARK.finditer(closing)), default=0) :]
     whole = (opened := known.letter(closing)) and len(closing) > opened[1] + 2 and known.is_option(closing, opened[0])
     broken_off = text[-1:] not in _ENDS and not whole and (long or bool(_MIDWAY.search(text[-40:])))
     sentences = _sentences(text[-2400:], known)[-40:]
@@ -173,7 +175,7 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
         sentences = sentences[:-1]
     claims: dict[int, list[tuple[int, Reading]]] = {3: [], 2: [], 1: []}
     for i, sentence in enumerate(reversed(sentences)):
-        if sentence.rstrip().endswith(("?", ":")) or _FOR_EXAMPLE.match(sentence):
+        if sentence.rstrip().endswith(("?", ":")) or _FOR_EXAMPLE.match(sentence) or _AFFIRMS.match(sentence):
             continue
         low = sentence.lower()
         words = split_letters(low)
@@ -267,6 +269,12 @@ _NORMAL = re.compile(
 _HEADS = re.compile(
     r"\W*(?:step \d{1,2}\W+)?(?:the \w+ step is to )?(?:determine|identify|find|choose|select|decide|evaluate|consider|compare)\b"
 )
+# "This option is the most appropriate because …": a word on the conclusion before it.
+_AFFIRMS = re.compile(
+    r"\W*(?:this|it)(?: (?:option|choice|answer|step|diagnosis|approach|treatment|test))? (?:is|would be) (?:therefore |thus |also )?(?!not\b)"
+    r"(?:the |a )?(?:best|most|correct|right|closest)\b",
+    re.I,
+)
 _FOR_EXAMPLE = re.compile(r"\W*(?:for (?:example|instance)|e\.g)\b", re.I)
 # A question, or a look at an option: no claim that it is the answer.
 _LOOKS = re.compile(
@@ -308,7 +316,7 @@ def _complement(sentence: str, known: Choices) -> Reading | None:
     tail = sentence[copula.end() :]
     if is_negated(sentence, len(sentence) - len(tail.lstrip()), len(sentence)):
         return None
-    label = known.exact(tail) or known.number(tail)
+    label = known.exact(tail) or known.exact(BRACKET.sub("", tail)) or known.number(tail)
     if label is None and len(pieces := _OR_NUMBER.split(tail)) == 2 and all(x.strip()[:1].isdigit() for x in pieces):
         label = known.exact(pieces[1]) or known.number(pieces[1])
     return SEVERAL if label and before and before.label != label else Reading(label) if label else None
@@ -499,6 +507,12 @@ def _sentences(text: str, known: Choices) -> list[str]:
             lines[at], lines[before], marks[at] = f"{lines[before].rstrip()} {lines[at]}", "", None
     letters = {m[1] for m in marks if m and len(m[0]) > 1}
     if len(letters) > 1 or any(m and m[1] == "A" and m.string[m.end(1) :][:1] in tuple(").:") for m in marks):
+        # What announces the list ("Let's analyze each option:") announces no more than it.
+        ahead = next((i for i, m in enumerate(marks) if m), 0) - 1
+        while ahead > 0 and not lines[ahead].strip():
+            ahead -= 1
+        if ahead >= 0 and lines[ahead].rstrip().endswith(":"):
+            lines[ahead] = f"{lines[ahead].rstrip()[:-1]}."
         lines = [line for line, m in zip(lines, marks, strict=True) if not m]
     text = _with_lists("\n".join(lines))
     ends = [stop.end() for stop in _STOP.finditer(text)]

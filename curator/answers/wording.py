@@ -205,7 +205,7 @@ NEGATED = re.compile(
 )
 # "History of pneumonia": the option is not what the sentence is about.
 TOPIC = re.compile(
-    r"\b(?:history|risks?|risk factors?|treatment|management|complications?|prevention) (?:of|for)(?: an?| the)? $"
+    r"\b(?:history|(?<!greatest )(?<!highest )risks?|risk factors?|treatment|management|complications?|prevention) (?:of|for)(?: an?| the)? $"
 )
 BUT = re.compile(r"\b(?:but|rather|instead|however)\b[\s,:]*(?:it is|it's|is|rather|instead)?|而是|应为|应选|而应")
 BESIDE = re.compile(r"[\s,]*(?:[(\[](?:option |choice |选项)?|, (?:option|choice) )([A-Z])(?![A-Za-z0-9'])")
