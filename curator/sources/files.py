@@ -293,7 +293,10 @@ def _plain_pickle(data: bytes) -> Any:
 
 
 def open_parquet(tree: Tree, path: str) -> pq.ParquetFile:
-    """A Parquet file for reading by column and row group."""
+    """A Parquet file for reading by column and row group.
+
+    Read it without threads: one of Arrow's that lets go of our file while the interpreter ends aborts the process.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -327,7 +330,7 @@ def _read_parquet(tree: Tree, path: str) -> Iterator[dict[str, Any] | BadRow]:
     number = 0
     for group in range(file.num_row_groups):
         try:
-            table = file.read_row_group(group, columns=wanted)
+            table = file.read_row_group(group, columns=wanted, use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
             raise SourceError(f"{where(tree, path)}: row group {group} cannot be read: {error}.") from None
         for row in table.to_pylist():
@@ -364,7 +367,7 @@ def read_parquet_images(tree: Tree, path: str, cells: list[str]) -> Iterator[tup
             yield from ((f"{path}#{cell}", SourceError(f"{path} has no row {number}")) for number, _, cell in wanted)
             continue
         try:
-            table = file.read_row_group(group, columns=columns)
+            table = file.read_row_group(group, columns=columns, use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
             raise SourceError(f"{where(tree, path)}: row group {group} cannot be read: {error}.") from None
         for row, rest, cell in sorted(wanted):
