@@ -332,6 +332,8 @@ class Choices:
             tail = after
         if label == "A" and rest[:1] == ":" and restated is None and self._another(tail, label):
             return CONTRADICTION  # "A: The compliance is 0.2 L/cm.": an answer, not the label
+        if restated is None and (aside := wording.ASIDE.match(rest)) and self._another(aside[1], label):
+            return CONTRADICTION  # "A (blood group AB)"
         if wording.AFTER_NOT.match(after if restated else rest) or wording.LIST_DENIED.match(rest):
             return REJECTED
         if doubted(after if restated else rest) or not goes_on(rest, self.texts[self.labels.index(label)], loose=True):
@@ -345,7 +347,7 @@ class Choices:
     def _another(self, tail: str, label: str) -> bool:
         """Does the sentence end with the text of another option?"""
         said = first_sentence(tail)
-        return any(x.label != label and len(said) - x.end < 3 for x in self.mentions(said))
+        return any(x.label != label and not x.negated and len(said) - x.end < 3 for x in self.mentions(said))
 
     def _texts_go_on(self, after: str, label: str) -> bool:
         """Does what follows an option's text list another's ("A. Pneumonia, Pneumothorax")?"""

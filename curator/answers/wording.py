@@ -111,6 +111,8 @@ JOINS = word_set(
 )
 RANGE = re.compile(r"\d\s?(?:[-–—~]|to)\s?$")
 # "1. Metformin: …": the number of an item, and what ends its head.
+# "A (blood group AB)": what stands in brackets beside a letter.
+ASIDE = re.compile(r"[)\]\s]{0,3}\(([^()\n]{1,80})\)")
 # "Either A) a cyst or B) an abscess".
 EITHER = re.compile(r"\W*either\b[^.;\n]*?\b(?:or|and)\b[^.;,\n]{0,20}", re.I)
 ITEM = re.compile(r"^\d{1,2}[.)]\s*")
