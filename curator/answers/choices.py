@@ -67,6 +67,10 @@ class Choices:
         short = [self._said(wording.BRACKET.sub(" ", text)).strip() for text in self.texts]
         for key, label in _unique(short).items():
             self.by_key.setdefault(key, label)
+        # "Low ferritin, high TIBC" is also said with an "and".
+        for text, label in zip(self.texts, self.labels, strict=True):
+            if "," in text and " and " not in text:
+                self.by_key.setdefault(self._said(" and ".join(text.rsplit(",", 1))).strip(), label)
         # "Statement II only" is also said as "only statement II".
         for key in [key for key in self.by_key if key.endswith(" only")]:
             self.by_key.setdefault(f"only {key.removesuffix(' only')}", self.by_key[key])
@@ -161,19 +165,25 @@ class Choices:
                 a, b = at_word[first][0], at_word[last][1]
                 if key[1:-1].isdecimal() and text[a:b].isalpha():
                     continue  # "one of the two"
-                ranged = text[a].isdigit() and wording.RANGE.search(text[max(0, a - 5) : a])  # "5-10 mg"
+                ranged = text[a].isdigit() and wording.RANGE.search(text[max(0, a - 7) : a])  # "5-10 mg"
                 found.append(
                     Mention(
                         a,
                         b,
                         self.labels[i],
-                        bool(ranged) or is_negated(text, a, b),
+                        bool(ranged) or self._bounded(text, a, b) or is_negated(text, a, b),
                         text[a:b].strip("+-%").replace(".", "").replace(",", "").isdecimal(),
                     )
                 )
                 if len(found) >= 64:
                     return sorted(found)
         return sorted(found)
+
+    def _bounded(self, text: str, start: int, end: int) -> bool:
+        """Is the option at text[start:end] a bound or the end of a range ("at least 4", "Stage II-III")?"""
+        return bool(
+            wording.BOUND_AFTER.match(text, end) or wording.BOUND_BEFORE.search(text[max(0, start - 16) : start])
+        )
 
     def letter(self, phrase: str) -> tuple[str, int] | None:
         """(letter, end) when the phrase opens with an option's letter, whether it exists or not."""
@@ -200,6 +210,8 @@ class Choices:
                 and not wording.AFTER_A.match(rest)
             ):
                 return None
+        if wording.ABBREVIATED.match(rest):
+            return None
         if letter == "I" and not close and wording.AFTER_I.match(rest):
             return None
         return letter.upper(), m.end("letter")
@@ -220,6 +232,8 @@ class Choices:
             article = second == "A" and after[:1] == " " and after[1:2].islower()
             if second != reading.label and second in self.labels and not article and not wording.AFTER_NOT.match(after):
                 return SEVERAL
+        if any(m[1] in self.labels and m[1] != reading.label for m in wording.ALSO_BECAUSE.finditer(phrase)):
+            return SEVERAL
         maybe = wording.PERHAPS.search(phrase if closed else first_sentence(phrase))
         return SEVERAL if maybe and maybe[1] in self.labels and maybe[1] != reading.label else reading
 
@@ -332,6 +346,8 @@ class Choices:
             tail = after
         if label == "A" and rest[:1] == ":" and restated is None and self._another(tail, label):
             return CONTRADICTION  # "A: The compliance is 0.2 L/cm.": an answer, not the label
+        if label == "A" and rest[:1] == ":" and wording.DECLINES.match(tail):
+            return REJECTED
         if restated is None and (aside := wording.ASIDE.match(rest)) and self._another(aside[1], label):
             return CONTRADICTION  # "A (blood group AB)"
         if wording.AFTER_NOT.match(after if restated else rest) or wording.LIST_DENIED.match(rest):
@@ -433,6 +449,8 @@ class Choices:
             return Reading(label)
         if self.polar and (label := self.polarity(line)):
             return Reading(label)
+        if wording.asks_back(line):
+            return NOTHING  # "Please upload the MRI."
         found = self.mentions(line)
         said = {x.label for x in found if not x.negated}
         if len(said) > 1:

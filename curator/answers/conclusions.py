@@ -18,7 +18,7 @@ from curator.answers.hearsay import (
     supposed,
 )
 from curator.answers.prose import option_lines
-from curator.answers.wording import AND_ALSO, BETWEEN, BRACKET, DESCRIBED, PROMPTS, is_negated
+from curator.answers.wording import AND_ALSO, BETWEEN, BRACKET, DESCRIBED, PROMPTS, asks_back, is_negated
 
 # How strongly a sentence claims to conclude. 3: it says so; 2: a superlative; 1: it weighs the evidence.
 _CUE = Worded(
@@ -79,8 +79,8 @@ _OR_ELSE = re.compile(
 )
 # "…, so this option is incorrect": the whole sentence turns down what it names.
 _WRONG_AFTER_ALL = Worded(
-    "incorrect wrong false not 错 不 排",
-    r"(?:错误|不正确|不对|不符合(?:题意)?|排除)的?\s*[.。;,]?\s*$|"
+    "incorrect wrong false not no 错 不 排",
+    r"\bso no\W*$|(?:错误|不正确|不对|不符合(?:题意)?|排除)的?\s*[.。;,]?\s*$|"
     r"\b(?:this|that|it|which|and)(?: option| statement| choice| answer)? is (?:therefore |thus |also )?(?:incorrect|wrong|false|not correct)\W*$",
 )
 _IF = Worded(
@@ -135,6 +135,14 @@ _ON_THE_WAY = re.compile(
 )
 
 
+def _whole(text: str, known: Choices) -> bool:
+    """Does the text end with an option's letter and whole text ("… is: D) Papillary carcinoma")?"""
+    line = text[text.rfind("\n") + 1 :]
+    closing = line[max((m.start() for m in _LAST_MARK.finditer(line)), default=0) :]
+    opened = known.letter(closing)
+    return opened is not None and len(closing) > opened[1] + 2 and known.is_option(closing, opened[0])
+
+
 def _drawn(line: str, known: Choices) -> str | None:
     """The option that a line comes to, as its letter, text or number and no more."""
     head, colon, tail = line.rpartition(":")
@@ -166,10 +174,7 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
         return NOTHING
     text = text.rstrip()
     long = len(text) > (120 if text.isascii() else 40)
-    closing = text[text.rfind("\n") + 1 :]
-    closing = closing[max((m.start() for m in _LAST_MARK.finditer(closing)), default=0) :]
-    whole = (opened := known.letter(closing)) and len(closing) > opened[1] + 2 and known.is_option(closing, opened[0])
-    broken_off = text[-1:] not in _ENDS and not whole and (long or bool(_MIDWAY.search(text[-40:])))
+    broken_off = text[-1:] not in _ENDS and (long or bool(_MIDWAY.search(text[-40:]))) and not _whole(text, known)
     sentences = _sentences(text[-2400:], known)[-40:]
     if broken_off:
         sentences = sentences[:-1]
@@ -195,6 +200,8 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
             ". " + "".join(sentences[len(sentences) - i :][:1])
         ):
             continue
+        if strength == 3 and not superlative and claims[2]:
+            return claims[2][0][1]  # "…, so it causes X. The exception is Y."
         if strength == 3 and (superlative or not broken_off):
             said = " ".join(sentences[len(sentences) - i - 1 :])
             others = known.others(said, reading.label) if reading.label else ()
@@ -301,6 +308,7 @@ def _complement(sentence: str, known: Choices) -> Reading | None:
     if (
         not copula
         or _ON_THE_WAY.match(sentence)
+        or _ELSEWHERE.search(sentence)
         or _HEDGED.search(sentence.lower())
         or _unreal(sentence.lower())
         or _LOOKS_AT.match(sentence)
@@ -341,13 +349,15 @@ def _strength(low: str, words: list[str]) -> tuple[int, bool]:
 
 def _names(sentence: str, known: Choices, strength: int) -> Reading:
     """The one option that a sentence names, by a marked letter or by its text, and does not deny."""
-    if _prompts(sentence) or _talks(sentence):
+    if _prompts(sentence) or _talks(sentence) or asks_back(sentence):
         return NOTHING
     if known.lone.search(sentence):
         sentence = BETWEEN.sub("So,", sentence)
     reading = _named(sentence, known, strength)
     if reading.why == "none":
         return reading
+    if "in which case" in sentence or _ELSEWHERE.search(sentence):
+        return SEVERAL
     if any(word in sentence for word in ("equally", "just as", "no less")) and _EQUALLY.search(sentence):
         return SEVERAL
     if reading.why in ("several", "contradiction"):
@@ -410,6 +420,8 @@ def _prompts(sentence: str) -> bool:
     return bool(colon and PROMPTS.search(head.lower()))
 
 
+# "C, except in children, where it is A."
+_ELSEWHERE = re.compile(r"\bexcept (?:in|for|when)\b[^.;]{1,60}, (?:where|when|then)\b")
 # "It could be C, but A is equally plausible."
 _EQUALLY = re.compile(
     r"(?<![A-Za-z0-9_'])[A-Z][)\]]?\s(?:[a-z]+\s){1,4}(?:equally|just as|no less) (?:plausible|likely|possible|probable|good|reasonable|well)\b"
@@ -499,12 +511,11 @@ def _sentences(text: str, known: Choices) -> list[str]:
     lines = text.split("\n")
     marks = option_lines(lines, known)
     # "The most likely diagnosis is:" and one option, which is no list.
-    for at in [i for i, m in enumerate(marks) if m]:
-        before = next((i for i in range(at - 1, -1, -1) if lines[i].strip()), at)
+    for before in [i for i, line in enumerate(lines) if line.endswith(":") and not marks[i]] if any(marks) else ():
+        at = next((i for i in range(before + 1, len(lines)) if lines[i].strip()), before)
         after = next((i for i in range(at + 1, len(lines)) if lines[i].strip()), at)
-        announced = lines[before].rstrip().endswith(":") and _SUPERLATIVE.search(lines[before].lower())
-        if announced and not marks[before] and (after == at or not marks[after]):
-            lines[at], lines[before], marks[at] = f"{lines[before].rstrip()} {lines[at]}", "", None
+        if marks[at] and (after == at or not marks[after]) and _SUPERLATIVE.search(lines[before].lower()):
+            lines[at], lines[before], marks[at] = f"{lines[before]} {lines[at]}", "", None
     letters = {m[1] for m in marks if m and len(m[0]) > 1}
     if len(letters) > 1 or any(m and m[1] == "A" and m.string[m.end(1) :][:1] in tuple(").:") for m in marks):
         # What announces the list ("Let's analyze each option:") announces no more than it.

@@ -159,7 +159,7 @@ def supposed(lead: str, said: str, tail: str) -> bool:
 _RETRACTED = re.compile(
     r"(?:^|[.!?;:,>})\]\n–—-]\s{0,3}|\b(?:please|and|so|no|but|actually|wait|well|hereby|i)\s)(?:"
     r"(?:scratch|strike|scrap) (?:that|this|it|my answer|the above)\b|"
-    r"(?:disregard|ignore|forget|discard) (?:(?:all|everything|any) (?:of )?)?(?:this|that|it|the (?:above|foregoing)|what i|my (?:\w+ )?(?:answer|response|reply|choice))"
+    r"(?:disregard|ignore|forget|discard) (?:(?:all|everything|any) (?:of )?)?(?:this|that|it|the (?:above|foregoing|answer)|what i|my (?:\w+ )?(?:answer|response|reply|choice))"
     r"(?=\s*(?:[.!;,\n]|$)|(?<=what i)| (?:answer|response|reply|and|above)\b)|"
     r"(?:i (?:hereby |must |have to |want to )?)?(?:withdraw|retract|revoke|take back) (?:it|that|this|my|the (?:answer|above))\b|"
     r"i take (?:it|that|this|my \w+) back\b|"
@@ -169,7 +169,8 @@ _RETRACTED = re.compile(
     r"(?:(?:honestly|in truth|really|frankly),? )?i (?:(?:really|simply|just|honestly|actually|still) )?(?:don't|do not) (?:(?:really|actually) )?"
     r"(?:know(?=\s*(?:[.!;]|$)| the (?:correct |right )?answer| which| what the)|have an(?:y)? answer(?! key))|"
     r"(?:i )?(?:do not|don't) have an answer(?! key)|(?:i )?(?:can )?(?:give|have|offer) no (?:final )?answer\b|"
-    r"i(?:'m| am) (?:no longer (?:sure|certain|confident)|stuck|torn|undecided)\b|i (?:cannot|can't|can not|could not) (?:decide|make up my mind)\b|"
+    r"(?:that|this|it|the (?:above|answer)) (?:is|was) (?:only |just |merely )?(?:a placeholder|(?<=only )an example|(?<=just )an example)|"
+    r"i (?:won't|will not|refuse to|would rather not) (?:guess|answer|choose)\b|i(?:'m| am) (?:no longer (?:sure|certain|confident)|stuck|torn|undecided)\b|i (?:cannot|can't|can not|could not) (?:decide|make up my mind)\b|"
     r"i (?:strongly |respectfully )?(?:disagree|(?:don't|do not) agree)(?: with (?:this|that|it|the above))?(?=\s*(?:[.!;]|$))|"
     r"i have no (?:idea|clue|answer|better (?:suggestion|answer|idea))\b(?! (?:why|how|about|of)\b)"
     r")|\bi (?:hereby )?(?:take (?:(?:it|that|this) )?back|withdraw|retract)(?=\s{0,3}(?:[.!;]|$))|以上作废|(?:以上|上述|上面的?|这个|该|此)(?:判断|答案|回答|结论|选择|分析)(?:是|有)?(?:错|误|不对|不正确)|[我]?(?:撤回|收回)(?:以上|上述|这个|我的)?(?:答案|回答)|请?忽略(?:以上|上述|上面)|我(?:也|其实|真的)?不知道|我(?:也|还是|其实|真的)(?:不确定|拿不准|不清楚)",
@@ -180,7 +181,7 @@ _RETRACTED = re.compile(
 _RETRACTED_HINTS = (
     "scratch", "strike", "scrap", "a slip", "不对", "不正确", "错", "有误", "disregard", "ignore", "forget", "discard", "withdraw", "retract", "revoke", " back", "reflection",
     "thought", "consideration", "cannot", "can't", "can not", "is not", "isn't", "void", "wrong", "mistake", "error", "don't",
-    "do not", "no answer", "no final answer", "no longer", "have no", "i am ", "i'm ", "agree", "以上", "撤回", "收回", "忽略", "不知道", "不确定", "拿不准", "不清楚",
+    "do not", "no answer", "no final answer", "no longer", "have no", "i am ", "i'm ", "agree", "placeholder", "ly an example", "just an example", "won't", "will not", "refuse to", "以上", "撤回", "收回", "忽略", "不知道", "不确定", "拿不准", "不清楚",
 )  # fmt: skip
 
 

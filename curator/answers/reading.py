@@ -80,6 +80,8 @@ def extract(response: str, options: Sequence[str], *, strict: bool = False, trun
     if not response or response.isspace():
         return Answer(None, "", "empty")
     thinking, rest, left_open = split_thought(response)
+    if _ENDED.match(rest):
+        return Answer(None, "", "empty")
     text = without_opening(plain(last_turn(rest)))
     if not text.strip():
         return Answer(None, "", "truncated" if truncated or (thinking and left_open) else "empty")
@@ -92,6 +94,8 @@ def extract(response: str, options: Sequence[str], *, strict: bool = False, trun
     return found
 
 
+# The response's own turn is over before it began.
+_ENDED = re.compile(r"\s*<\|(?:im_end|eot_id|endoftext|end)\|>\s*<\|")
 _STRICT = re.compile(
     r"(?:<think>)?(?P<thinking>[^<]*(?:<(?!/?think>|/?answer>)[^<]*)*)</think>\s*<answer>(?P<answer>[^<>]*)</answer>\s*"
     r"(?:<\|im_end\|>|<\|endoftext\|>|<\|eot_id\|>|</s>)?"
@@ -218,12 +222,13 @@ def _tag(text: str, known: Choices, truncated: bool) -> Reading:
 def _content(marked: str, known: Choices) -> Reading:
     """What a tag, box or field holds: an option, or running text that is read as outside of it."""
     reading = known.read(marked, closed=True)
-    if len(marked) < 40 or not reading.label or known.letter(marked) or known.exact(marked.strip()):
+    if len(marked) < 12 or not reading.label or known.letter(marked) or known.exact(marked.strip()):
         return reading
     if refuses(marked.lower()):
         return Reading(None, "refusal")
     said = next((found for _, rule in _PROSE if (found := rule(marked, known, False)).why != "none"), NOTHING)
-    return reading if said == NOTHING and len(marked) < 120 else said
+    passing = known.texts[known.labels.index(reading.label)].isdecimal()
+    return reading if said == NOTHING and len(marked) < (24 if passing else 120) else said
 
 
 def _boxed(text: str, known: Choices, truncated: bool) -> Reading:

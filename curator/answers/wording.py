@@ -56,7 +56,8 @@ ASKS_BACK = re.compile(
     r"post|add|show|describe|clarify)\b|\bi(?:'d|'ll|'m| can| will| would| am) (?:be )?(?:happy|glad|help|assist|try|pleased)\b|\bmaybe (?:later|(?:next|another|some other) time)\b|^\W*(?:yes|no)[,.]? (?:please\W*$|thanks\b|thank you\b|go ahead\b|sure\b|sorry\b|"
     r"i (?:am unable|(?:can ?not|can't|could not|couldn't) (?:answer|determine|help|tell|say|assess|provide|(?:see|view|access|open) (?:the|your|any|this) (?:image|picture|figure|photo|file|attachment|scan|x-ray|abstract)))|"
     r"i can (?:see|view|read) (?:the|your|this)|it (?:isn't|is not) possible to (?:say|tell|answer|determine|know))|"
-    r"^\W*(?:yes|no|true|false),? (?:only )?(?:if|unless|in (?:some|certain)|sometimes)\b|\bi need (?:the|an?|more|your)\b|\bif you (?:\w+ )?(?:provide|share|send|upload|attach|give|paste)\b|"
+    r"^\W*(?:yes|no|true|false),? (?:(?:only )?(?:if|unless|in (?:some|certain)|sometimes|depending)\b|of course\b|i (?:do not |don't )?understand\b)|"
+    r"^\W*(?:yes|no|true|false) for\b|\bi need (?:the|an?|more|your)\b|\bif you (?:\w+ )?(?:provide|share|send|upload|attach|give|paste)\b|"
     r"\bmaybe\s+(?:you|we|i|try|if you|send|upload|share|the (?:image|figure|picture|photo|abstract|context|attachment|file|link|text)s?)\b|"
     r"请[您你]?(?:先|再)?(?:上传|提供|发送|发|给出|附上|补充)",
     re.I,
@@ -83,6 +84,8 @@ COMPOUND = re.compile(
     r"antigens?|antibod\w+|section|sections|type|chromosome|linked|bacilli|pylori)\b",
     re.I,
 )
+# "B/c", "E&OE": no label.
+ABBREVIATED = re.compile(r"/[csw]\b|&[A-Z]")
 # What continues a list after its first letter or text.
 AND = re.compile(
     r"(?:[)\]]?\s?(?:\([^()]{0,20}\)|[:=]?\s?\d{1,3}\s?%))?[\s)\]}\"'.]*(?:(?:,|;|/|&|\+|=|、|\||-|~|to\b|through\b|and(?:/or)?\b|or\b|also\b|as well as\b|"
@@ -109,10 +112,25 @@ JOINS = word_set(
     "and or both either also to through plus maybe possibly perhaps is are of option options choice choices answer answers "
     "all one any among between then first 和 或 与 及 者 以 选 项 答 案 都 是"
 )
-RANGE = re.compile(r"\d\s?(?:[-–—~]|to)\s?$")
+RANGE = re.compile(r"\d\s?%?\s?(?:[-–—~]|to)\s?$")
 # "1. Metformin: …": the number of an item, and what ends its head.
 # "A (blood group AB)": what stands in brackets beside a letter.
 ASIDE = re.compile(r"[)\]\s]{0,3}\(([^()\n]{1,80})\)")
+# "A, because of the ptosis. B, because of …": each letter with a reason of its own.
+ALSO_BECAUSE = re.compile(r"(?:[.;\n]\s{0,3}|\band )[(\[]?([A-Z])[)\]]?,? (?:because|since|due to)\b")
+# "Stage II-III", "Stage III or above", "at least 4": a range or a bound.
+BOUND_BEFORE = re.compile(r"\b(?:at (?:least|most)|up to|(?:more|less|fewer|greater|higher|lower) than)\s+$", re.I)
+BOUND_AFTER = re.compile(
+    r"\s?(?:or|and) (?:above|more|higher|greater|over|below|less|lower|fewer|later|earlier|beyond|older|younger|worse)\b|"
+    r"\s?[-–/]\s?(?:[IVX]{1,4}\b|\d)|\sto (?:[IVX]{2,4}\b|[VX]\b|\d)|(?<=[a-z] [IVX])\sor [IVX]{1,4}\b|(?<=[a-z] [IVX]{2})\sor [IVX]{1,4}\b|"
+    r"(?<=[a-z] [IVX]{3})\sor [IVX]{1,4}\b"
+)
+# "A: I'm sorry, …": the answer declines.
+DECLINES = re.compile(
+    r"\W*(?:i(?:'m| am) (?:sorry|afraid|unable|not (?:able|sure))|i (?:cannot|can't|do not know|don't know)|sorry\b|unable to|"
+    r"(?:the|this) [\w ]{1,30} (?:is|was) not (?:given|provided|stated|clear|shown))",
+    re.I,
+)
 # "Either A) a cyst or B) an abscess".
 EITHER = re.compile(r"\W*either\b[^.;\n]*?\b(?:or|and)\b[^.;,\n]{0,20}", re.I)
 ITEM = re.compile(r"^\d{1,2}[.)]\s*")
@@ -262,6 +280,12 @@ DESCRIBED = re.compile(
     r"|An?\s+(?:(?!(?:is|was|are|has|had|shows?|presents|most|best)\b)[\w-]+\s+){1,4}?of\b)",
     re.I,
 )
+
+
+def asks_back(sentence: str) -> bool:
+    """Does the sentence ask for something ("Please upload the MRI.", "I need the CT")?"""
+    low = sentence.lower()
+    return any(word in low for word in ("please", " you", "need", "请")) and bool(ASKS_BACK.search(sentence))
 
 
 def first_sentence(phrase: str) -> str:
