@@ -7,8 +7,10 @@ The marks: a usual answer in under 50 µs, any 16,000 characters in under 5 ms.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from curator.answers import extract
 
@@ -24,6 +26,8 @@ USUAL = {
     "Chinese ending": "【解析】胸片示肋膈角变钝。所以选D。<eoe>\n【答案】D<eoa>",
     "conclusion in words": f"{REASONING[:600]} Therefore, the most likely diagnosis is pleural effusion.",
 }
+REAL = Path(__file__).resolve().parents[2] / "shared" / "grading" / "dev.jsonl"
+"""Responses of thirty models, where they are at hand."""
 SIZE = 16_000
 PIECES = {
     "letters": "A ", "words": "the answer is ", "statements": "The answer is A. ", "colons": "Answer: ", "spaces": " ",
@@ -82,6 +86,14 @@ def main() -> None:
     print("usual answers, µs each")
     for name, response in USUAL.items():
         print(f"  {microseconds(lambda r=response: extract(r, OPTIONS)):8.1f}  {name}")  # type: ignore[misc]
+    if REAL.exists():
+        rows = [json.loads(line) for line in REAL.read_text("utf-8").splitlines()]
+        asked = [(row["response"], list(row["options"].values())) for row in rows]
+        took = sorted(microseconds(lambda r=r, o=o: extract(r, o), 0.01) for r, o in asked)  # type: ignore[misc]
+        length = sorted(len(response) for response, _ in asked)[len(asked) // 2]
+        print(f"{len(took)} real responses, {length} characters in the middle, µs each")
+        for share in (10, 50, 90, 99):
+            print(f"  {took[share * (len(took) - 1) // 100]:8.1f}  {share} % take no longer")
     print(f"{SIZE:,} characters of one piece, ms each")
     slow = {}
     for name, piece in PIECES.items():
