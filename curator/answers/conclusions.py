@@ -117,7 +117,9 @@ def refuses(text: str) -> bool:
     return any(word in low for word in _REFUSING) and bool(_REFUSAL.search(low))
 
 
-_STOP = re.compile(r"[.!?。;\n](?:(?<!\.)|(?<![\s(.][A-Za-z].)(?<!^[A-Za-z].)(?<!\bvs.)(?=[\s\"')\]]|$))")
+_STOP = re.compile(
+    r"[.!?。;\n](?!(?<=[Nn]o\.)\s?\d)(?:(?<!\.)|(?<![\s(.][A-Za-z].)(?<!^[A-Za-z].)(?<!\bvs.)(?=[\s\"')\]]|$))"
+)
 
 
 # "=> B", "∴ B", "So: 140 - 116 = 24 mEq/L", "= 24 mEq/L": a last line that draws the conclusion and no more.
@@ -356,6 +358,8 @@ def _names(sentence: str, known: Choices, strength: int) -> Reading:
     reading = _named(sentence, known, strength)
     if reading.why == "none":
         return reading
+    if instead := _BUT_IS.search(sentence):
+        return _named(sentence[instead.end() :], known, strength)
     if "in which case" in sentence or _ELSEWHERE.search(sentence):
         return SEVERAL
     if any(word in sentence for word in ("equally", "just as", "no less")) and _EQUALLY.search(sentence):
@@ -420,6 +424,10 @@ def _prompts(sentence: str) -> bool:
     return bool(colon and PROMPTS.search(head.lower()))
 
 
+# "The closest option is B, but the correct answer is actually 33 minutes."
+_BUT_IS = re.compile(
+    r"\bbut the (?:correct|actual|right|true) (?:answer|value|result) (?:is|would be|should be|must be)\b"
+)
 # "C, except in children, where it is A."
 _ELSEWHERE = re.compile(r"\bexcept (?:in|for|when)\b[^.;]{1,60}, (?:where|when|then)\b")
 # "It could be C, but A is equally plausible."
@@ -514,7 +522,8 @@ def _sentences(text: str, known: Choices) -> list[str]:
     for before in [i for i, line in enumerate(lines) if line.endswith(":") and not marks[i]] if any(marks) else ():
         at = next((i for i in range(before + 1, len(lines)) if lines[i].strip()), before)
         after = next((i for i in range(at + 1, len(lines)) if lines[i].strip()), at)
-        if marks[at] and (after == at or not marks[after]) and _SUPERLATIVE.search(lines[before].lower()):
+        low = lines[before].lower()
+        if marks[at] and (after == at or not marks[after]) and (_SUPERLATIVE.search(low) or " least " in low):
             lines[at], lines[before], marks[at] = f"{lines[before]} {lines[at]}", "", None
     letters = {m[1] for m in marks if m and len(m[0]) > 1}
     if len(letters) > 1 or any(m and m[1] == "A" and m.string[m.end(1) :][:1] in tuple(").:") for m in marks):

@@ -162,6 +162,9 @@ def statement(text: str, known: Choices, truncated: bool) -> Reading:
     found_here = strong or weak
     if not found_here:
         return NOTHING
+    if found_here[-1].reading.label:
+        # "The best option is to stay in bed and enjoy a film. The answer is D) stay in bed."
+        found_here = [x for x in found_here if x.reading != SEVERAL or known.lone.search(text, x.start, x.end)]
     agreed = settle(text, found_here)
     if agreed.label and _shared(text[found_here[-1].start : found_here[-1].end + 300], agreed.label, known):
         return SEVERAL
@@ -304,6 +307,8 @@ _IS_CORRECT = re.compile(
     r"(?:single |(?<=the )only |most |one |better |(?<=the )more (?:likely|probable|appropriate|suitable|accurate) )?(?P<word>correct|right|best|answer|better (?:choice|option|answer)|most \w+|accurate|appropriate|true|likely|"
     r"valid)\b|\s*[)\]:.]?\s*(?:选?项)?\s*(?:是|为)?(?P<deny2>不)?最?(?P<word2>正确)"
 )
+# "Option C is also not a finding that is likely."
+_NOT_SO = re.compile(r"\b(?:is|are|was|would be) (?:\w+ )?(?:not|never)\b[^,]*$")
 _IS_VERB = re.compile(r"\b(?:is|are|was|would be|seems)\b")
 _VERB = re.compile(r"\)|[)\]\s]*\s(?:is|would be|must be|should be|seems|appears)\b|[)\]\s]*选?项?(?:是|正确)")
 # "While A is tempting, option D is correct": the predicate is another letter's.
@@ -344,7 +349,13 @@ def _is_the_answer(text: str, low: str, at: int, known: Choices) -> tuple[Found,
         return None
     if said and _ANOTHER.search(text, stop, stop + said.end()):
         return None
-    if not said or said["deny"] or said["deny2"] or _JOINED.match(text[stop:at]):
+    if (
+        not said
+        or said["deny"]
+        or said["deny2"]
+        or _NOT_SO.search(low, stop, stop + said.end())
+        or _JOINED.match(text[stop:at])
+    ):
         return None
     if reported(text[max(0, begin - 60) : begin].rpartition("\n")[2] + text[begin : stop - 1]) or doubted(
         text[stop + said.end() :]

@@ -45,7 +45,7 @@ POLAR = {
 
 # "No image was given": a "no" beside a noun says nothing; these words begin a clause of their own.
 OPENS_POLAR = re.compile(
-    r"[\s\"'(]*(?:(yes|no|maybe|true|false)\b(?!\s*(?:(?:or|and)\b|[/?]))"
+    r"[\s\"'(]*(?:(yes|no|maybe|true|false)\b(?!\s*(?:(?:or|and)\b|[/?])|(?<=no)\.?\s?\d)"
     r"(?!(?<=no)[ \t]+(?!(?:because|since|as|the|it|its|they|there|this|that|these|those|he|she|we|i|you|an?|in|for|not|but|while|"
     r"although|according|based|due|given|both|only|however|so|if|when)\b)[a-z])|(是的?|否|不是|没有|不?对的?|错误?的?|不?正确的?)(?=[,.:;!。\s]|$))",
     re.I,
