@@ -165,25 +165,18 @@ class Choices:
                 a, b = at_word[first][0], at_word[last][1]
                 if key[1:-1].isdecimal() and text[a:b].isalpha():
                     continue  # "one of the two"
-                ranged = text[a].isdigit() and wording.RANGE.search(text[max(0, a - 7) : a])  # "5-10 mg"
                 found.append(
                     Mention(
                         a,
                         b,
                         self.labels[i],
-                        bool(ranged) or self._bounded(text, a, b) or is_negated(text, a, b),
+                        _bounded(text, a, b) or is_negated(text, a, b),
                         text[a:b].strip("+-%").replace(".", "").replace(",", "").isdecimal(),
                     )
                 )
                 if len(found) >= 64:
                     return sorted(found)
         return sorted(found)
-
-    def _bounded(self, text: str, start: int, end: int) -> bool:
-        """Is the option at text[start:end] a bound or the end of a range ("at least 4", "Stage II-III")?"""
-        return bool(
-            wording.BOUND_AFTER.match(text, end) or wording.BOUND_BEFORE.search(text[max(0, start - 16) : start])
-        )
 
     def letter(self, phrase: str) -> tuple[str, int] | None:
         """(letter, end) when the phrase opens with an option's letter, whether it exists or not."""
@@ -485,6 +478,16 @@ class Choices:
             rest = phrase[opened[1] :].strip(" \t\n)]}>\"'.:,;、。=-")
             return not rest or self.exact(rest) == label
         return self.exact(phrase) == label or self.by_number.get(_number(phrase)) == label
+
+
+def _bounded(text: str, start: int, end: int) -> bool:
+    """Is the option at text[start:end] a bound or the end of a range ("at least 4", "5-10 mg", "Stage II-III")?"""
+    lead = text[max(0, start - 16) : start]
+    return bool(
+        wording.BOUND_AFTER.match(text, end)
+        or wording.BOUND_BEFORE.search(lead)
+        or (text[start].isdigit() and wording.RANGE.search(lead))
+    )
 
 
 # "Yes for women but no for men": both.

@@ -198,9 +198,9 @@ def _tag(text: str, known: Choices, truncated: bool) -> Reading:
         text = _TAG_MENTION.sub(" ", text)
     tags = list(_TAG.finditer(text))
     if not tags:
-        like = [m for m in list(_LIKE_TAG.finditer(text))[-_RECENT:] if known.read(m[2], closed=True).label]
-        like = [m for m in like if known.is_option(m[2], known.read(m[2], closed=True).label or "")]
-        return _marked(text, [Found(m.start(), m.end(), known.read(m[2], closed=True)) for m in like], known)
+        like = [(m, known.read(m[2], closed=True)) for m in list(_LIKE_TAG.finditer(text))[-_RECENT:]]
+        options = [(m, said) for m, said in like if said.label and known.is_option(m[2], said.label)]
+        return _marked(text, [Found(m.start(), m.end(), said) for m, said in options], known)
     openings = [i for i, tag in enumerate(tags) if "/" not in tag[0]]
     found: list[Found] = []
     for i in openings[-_RECENT:]:

@@ -11,6 +11,8 @@ import re
 from functools import lru_cache
 from itertools import accumulate, islice
 
+from curator.answers.hearsay import TUTORS
+
 # --- plain text -------------------------------------------------------------------------------
 
 _INVISIBLE = dict.fromkeys([0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180E, 0x3164, 0xFEFF, 0xFFA0])
@@ -231,14 +233,14 @@ def without_opening(text: str) -> str:
 
 
 # An invented lesson is one turn.
-_TUTORED = re.compile(r"^[ \t]*(?:professor|teacher|tutor)[ \t]?:", re.I | re.M)
+_TUTORED = re.compile(rf"^[ \t]*(?:{TUTORS})[ \t]?:", re.I | re.M)
 
 
 def turns(text: str) -> list[str]:
     """The text cut before each line that opens another question or another speaker's turn."""
     begins = len(text) - len(text.lstrip())
     pattern = _TURN_ANYHOW if ("<" in text and ">" in text) or "[" in text else _TURN
-    tutored = _TUTORED.search(text) is not None if "tudent" in text else False
+    tutored = "tudent" in text and _TUTORED.search(text)
     cuts = [
         m.start()
         for m in islice(pattern.finditer(text, begins), 20)

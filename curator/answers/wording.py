@@ -122,8 +122,8 @@ ALSO_BECAUSE = re.compile(r"(?:[.;\n]\s{0,3}|\band )[(\[]?([A-Z])[)\]]?,? (?:bec
 BOUND_BEFORE = re.compile(r"\b(?:at (?:least|most)|up to|(?:more|less|fewer|greater|higher|lower) than)\s+$", re.I)
 BOUND_AFTER = re.compile(
     r"\s?(?:or|and) (?:above|more|higher|greater|over|below|less|lower|fewer|later|earlier|beyond|older|younger|worse)\b|"
-    r"\s?[-–/]\s?(?:[IVX]{1,4}\b|\d)|\sto (?:[IVX]{2,4}\b|[VX]\b|\d)|(?<=[a-z] [IVX])\sor [IVX]{1,4}\b|(?<=[a-z] [IVX]{2})\sor [IVX]{1,4}\b|"
-    r"(?<=[a-z] [IVX]{3})\sor [IVX]{1,4}\b"
+    r"\s?[-–/]\s?(?:[IVX]{1,4}\b|\d)|\sto (?:[IVX]{2,4}\b|[VX]\b|\d)|"
+    r"(?:(?<=[a-z] [IVX])|(?<=[a-z] [IVX]{2})|(?<=[a-z] [IVX]{3}))\sor [IVX]{1,4}\b"
 )
 # "A: I'm sorry, …": the answer declines.
 DECLINES = re.compile(
