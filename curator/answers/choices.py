@@ -245,6 +245,9 @@ class Choices:
         if len(bare) == 1 and bare.isascii() and bare.isalpha() and (closed or line == phrase):
             label = bare.upper()
             return Reading(label) if label in self.labels else OUT_OF_RANGE
+        opened = self.letter(phrase)
+        if opened and opened[0] in self.labels and self.is_option(line, opened[0]):
+            return SEVERAL if self._goes_on(phrase[len(line) :], opened[0]) else Reading(opened[0])
         # A lone letter is a label before it is a text ("blood group: A. O, B. A").
         if len(bare) != 1 or bare.upper() not in self.labels:
             # A text may have full stops and semicolons of its own.
@@ -254,9 +257,6 @@ class Choices:
         if negated := wording.NEGATED.match(line):
             but = None if negated[0].endswith("but") else wording.BUT.search(line)
             return self.read(line[but.end() :], closed=closed) if but else REJECTED
-        opened = self.letter(phrase)
-        if opened and opened[0] in self.labels and self.is_option(line, opened[0]):
-            return SEVERAL if self._goes_on(phrase[len(line) :], opened[0]) else Reading(opened[0])
         if run := self._run(line):
             return run
         if opened and not self._is_text(phrase, opened[0]):
