@@ -7,7 +7,7 @@ import re
 from curator.answers.choices import CONTRADICTION, NOTHING, SEVERAL, Choices, Reading
 from curator.answers.hearsay import doubted, goes_on
 from curator.answers.prose import option_lines
-from curator.answers.wording import AND_ALSO, BETWEEN, DESCRIBED
+from curator.answers.wording import AND_ALSO, BETWEEN
 
 # "Option A would be correct if …" begins with a letter and is not that letter.
 _PREDICATE = re.compile(
@@ -70,7 +70,7 @@ def _one_line(line: str, known: Choices) -> Reading:
             return NOTHING
     reading = known.read(line, closed=True)
     alone = opened or known.exact(line) or len(line) <= (26 if line.isascii() else 12)
-    if not opened and not known.exact(line) and DESCRIBED.match(line):
+    if not opened and not known.exact(line) and known.in_passing(line):
         return NOTHING
     if reading.label:
         return reading if alone or known.polar else NOTHING

@@ -71,6 +71,15 @@ class Choices:
         for text, label in zip(self.texts, self.labels, strict=True):
             if "," in text and " and " not in text:
                 self.by_key.setdefault(self._said(" and ".join(text.rsplit(",", 1))).strip(), label)
+        # "6 to 18 months" is also said as "6-18 months" and "between 6 and 18 months".
+        for key, label in list(self.by_key.items()):
+            if label and (ends := _FROM_TO.fullmatch(key)):
+                for said in (
+                    f"{ends[1]} {ends[2]}{ends[3]}",
+                    f"between {ends[1]} and {ends[2]}{ends[3]}",
+                    f"between {key}",
+                ):
+                    self.by_key.setdefault(said, label)
         # "Statement II only" is also said as "only statement II".
         for key in [key for key in self.by_key if key.endswith(" only")]:
             self.by_key.setdefault(f"only {key.removesuffix(' only')}", self.by_key[key])
@@ -94,6 +103,9 @@ class Choices:
         self.shortest = 0 if self.by_set else min(map(len, known), default=0)
         self.by_polar = _unique([wording.POLAR.get(_key(text), "") for text in self.texts])
         self.polar = sum(bool(label) for label in self.by_polar.values()) >= 2
+        idioms = [phrase for word, phrase in wording.IDIOMS.items() if word in self.by_key]
+        idioms += [wording.SURE] if any(self.by_number) else []
+        self.idioms = re.compile("|".join(idioms), re.I | re.M) if idioms else None
         # Longest first, so that "diabetes" is not found inside "diabetes insipidus". Texts that are
         # a lone letter or a weak word are found only when they stand alone.
         self.searched = sorted(
@@ -104,6 +116,10 @@ class Choices:
             ),
             key=lambda pair: -len(pair[0]),
         )
+
+    def literal(self, text: str) -> str:
+        """The text without phrases in which an option's word is used otherwise ("All right, …", "I am 50% sure")."""
+        return self.idioms.sub(" ", text) if self.idioms else text
 
     def others(self, text: str, label: str) -> set[str]:
         """The labels other than this one that stand alone in `text`."""
@@ -177,6 +193,18 @@ class Choices:
                 if len(found) >= 64:
                     return sorted(found)
         return sorted(found)
+
+    def in_passing(self, sentence: str) -> bool:
+        """Does the sentence name an option without answering: whom it belongs to, what is looked at or searched for, what is
+        normal, one of a list of letters?"""
+        if wording.DESCRIBED.match(sentence) or wording.LOOKS.search(sentence):
+            return True
+        if normal := wording.NORMAL.search(sentence):
+            return not self.mentions(normal[0])
+        listed = wording.LETTERS_LISTED.search(sentence)
+        return listed is not None and any(
+            x.start < listed.end() and listed.start() < x.end for x in self.mentions(sentence)
+        )
 
     def letter(self, phrase: str) -> tuple[str, int] | None:
         """(letter, end) when the phrase opens with an option's letter, whether it exists or not."""
@@ -526,6 +554,7 @@ def _unique(keys: Sequence[str]) -> dict[str, str]:
     return out
 
 
+_FROM_TO = re.compile(r"(\d[\d.]*) (?:to |and )?(\d[\d.]*)((?: .{1,30})?)")
 _AND_TEXT = re.compile(r"[\s,;/&+、]*(?:(?:and|or|also|as well as)\b|[,;/&+、和或与])\s*")
 _A_COUNT = re.compile(rf"\d|{wording.COUNTED.pattern}")
 

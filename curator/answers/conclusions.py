@@ -18,7 +18,7 @@ from curator.answers.hearsay import (
     supposed,
 )
 from curator.answers.prose import option_lines
-from curator.answers.wording import AND_ALSO, BETWEEN, BRACKET, DESCRIBED, PROMPTS, asks_back, is_negated
+from curator.answers.wording import AND_ALSO, BETWEEN, BRACKET, PROMPTS, asks_back, is_negated
 
 # How strongly a sentence claims to conclude. 3: it says so; 2: a superlative; 1: it weighs the evidence.
 _CUE = Worded(
@@ -29,10 +29,10 @@ _CUE = Worded(
 )
 _CUE_HERE = re.compile(_CUE.pattern.pattern, re.I)
 _SUPERLATIVE = Worded(
-    "most best closest next correct first choice greatest highest one what false incorrect wrong untrue exception odd 最",
+    "most best closest next correct first choice greatest highest one only what false incorrect wrong untrue exception odd 最",
     r"\b(?:most (?:likely|probable|appropriate|suitable|consistent|accurate|concerning|important|effective|useful|"
     r"reasonable|plausible|fitting|relevant|correct|logical)|best(?! (?:heard|seen|viewed|known|described|visuali[sz]ed|appreciated|felt)\b)|closest|next step|correct|first[- ]line|of choice|(?:greatest|highest) risk (?:of|for)|"
-    r"the (?:false|incorrect|wrong|untrue) (?:statement|option|answer|one)|the exception|the odd one|the (?:only )?one (?:that|which|to(?: be)?))\b|\A\W*what (?:he|she|they|we|it|this|the)\b[^.;?,]{1,80}? (?:is|are)\b|最",
+    r"the (?:false|incorrect|wrong|untrue) (?:statement|option|answer|one)|the exception|the odd one|the (?:only )?one (?:that|which|to(?: be)?))\b|\A\W*the only [^.,;]{2,60} (?:is|are)\b|\A\W*what (?:he|she|they|we|it|this|the)\b[^.;?,]{1,80}? (?:is|are)\b|最",
 )
 _WEIGHS = re.compile(
     r"\b(?:most|likely|consistent with|suggest(?:s|ive|ing)?|indicat(?:es?|ive|ing)|characteristic|diagnosis|defin(?:es|ing)|calls for|points? to(?:wards?)?|"
@@ -55,7 +55,10 @@ _LEAD_IN = re.compile(
     r"between|unlike|since|because|among|compared|whereas|even|if|of|as|considering|虽然|尽管)\b[^,]*,",
     re.I,
 )
-_REASON = re.compile(r"\b(?:because|since|due to|rather than|instead of|over|unlike|while|whereas|although|than|as)\b")
+_REASON = re.compile(
+    r"\b(?:because|since|due to|rather than|instead of|over|unlike|while|whereas|although|than|as)\b|"
+    r"[,;](?:而(?!是)|其次|在?西方)|[,;][^,;。]{1,16}次之"
+)
 _MARKED = re.compile(
     r"(?<![A-Za-z0-9_'])(?:(?:[Oo]ption|[Cc]hoice|选项)\s*[(\[]?([A-Z])(?![A-Za-z0-9_']|-\w)|[(\[]([A-Z])[)\]]|(?<!\band\s)(?<!\bor\s)(?<!°)([A-Z])\))"
     r"|(?:^\W*|\b(?:is|be)\s+)([A-Z])(?=\.\s+\w|:\s)"
@@ -64,7 +67,7 @@ _MARKED = re.compile(
 _LONE = re.compile(
     r"\b(?:is|be|it's|say|leaves|leaves us with|left with|[Oo]nly|except|[Tt]herefore|[Ss]o|[Hh]ence|[Tt]hus),?\s+([A-Z])(?=\s*[.;!)]|\s*$|\s+(?:it is|as)\b|,\s+(?!or\b|and\b|[A-Z]\b))"
     r"|\b[Oo]nly\s+([A-Z])(?=\s+(?:c(?:an|ould)|would|will|does|is|has|\w{2,}s)\b(?![^.!]*\?))"
-    r"|(?:^|(?<![A-Z]),|\bbut)\s*([A-Z])(?=\s+"
+    r"|^\W*(?:[Ss]o\s+)?([A-Z])(?=\s+it is\W*$)|(?:^|(?<![A-Z]),|\bbut)\s*([A-Z])(?=\s+"
     + RIGHT
     + r")|\bmak(?:es|ing)\s+([A-Z])(?=\s+the\b)|(?:因此|所以|故|选|应该是|应当是|应是|应为|的(?:选项|一项|说法|叙述|描述|陈述|判断)?[是为]|不对,是|觉得是|认为是|判断是)[,:]?\s*([A-Z])(?![A-Za-z(=']|点)"
     r"|([A-Z])(?=\s*(?:选?项)?最?(?:符合|正确))"
@@ -231,7 +234,7 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
             return SEVERAL
     if len(sentences) > 3 or len(text) > 400 or refused:
         return NOTHING
-    ends = [_complement(sentence, known) for sentence in sentences]
+    ends = [None if known.in_passing(sentence) else _complement(sentence, known) for sentence in sentences]
     if ends and ends[-1] and (len(set(ends) - {None}) == 1 or _CUE.search(sentences[-1].lower())):
         return ends[-1]
     # "The … is IgG. IgM is too large": a definition, and what the others are.
@@ -245,11 +248,7 @@ def conclusion(text: str, known: Choices, truncated: bool) -> Reading:
         return Reading(label)
     named = {
         NOTHING
-        if _unreal(sentence.lower())
-        or DESCRIBED.match(sentence)
-        or _LOOKS.search(sentence)
-        or doubted(". " + then)
-        or (len(sentences) > 1 and _NORMAL.search(sentence))
+        if _unreal(sentence.lower()) or known.in_passing(sentence) or doubted(". " + then)
         else _names(sentence, known, 0)
         for sentence, then in zip(sentences, [*sentences, ""][1:], strict=True)
     } - {NOTHING}
@@ -269,11 +268,6 @@ _STOPPED = Worded(
     r"\b(?:should|must|may|can|needs? to|has to) be (?:stopped|discontinued|withdrawn|replaced|avoided)\b",
 )
 _STARTED = re.compile(r"\b(?:start(?:ed)?|switch(?:ed)?|changed?|replaced?|put) (?:on|to|with|by)\b")
-# "The effusion is on the right. The left side is clear."
-_NORMAL = re.compile(
-    r"\b(?:is|are|appears?|looks?|remains?) (?:\w+ly )?(?:clear|normal|unremarkable|intact|spared|sharp|uninvolved|unaffected|preserved|fine)\W*$",
-    re.I,
-)
 # "Step 4: Determine the most likely diagnosis"
 _HEADS = re.compile(
     r"\W*(?:step \d{1,2}\W+)?(?:the \w+ step is to )?(?:determine|identify|find|choose|select|decide|evaluate|consider|compare)\b"
@@ -285,12 +279,9 @@ _AFFIRMS = re.compile(
     re.I,
 )
 _FOR_EXAMPLE = re.compile(r"\W*(?:for (?:example|instance)|e\.g)\b", re.I)
-# A question, or a look at an option: no claim that it is the answer.
-_LOOKS = re.compile(
-    r"\?\s*$|^\W*(?:let(?:'s| us)|what|consider|possible|next|now|then|(?:the )?differential)\b(?! diagnosis is)", re.I
-)
 _LOOKS_AT = re.compile(
-    r"\W*(?:let(?:'s| us| me)|consider|now|next|first|turning|we)\b[^:.]{0,40}\b(?:option|choice)\b", re.I
+    r"\W*(?:let(?:'s| us| me)|consider|now|next|first|turning|moving|we|start|begin|try|read|look)\b[^:.]{0,40}\b(?:option|choice)\b",
+    re.I,
 )
 # "A cyst is a …": what an option is.
 _IS_A = re.compile(r" (?:is|are) an? (?!more|better|likely)")
@@ -326,7 +317,10 @@ def _complement(sentence: str, known: Choices) -> Reading | None:
     tail = sentence[copula.end() :]
     if is_negated(sentence, len(sentence) - len(tail.lstrip()), len(sentence)):
         return None
-    label = known.exact(tail) or known.exact(BRACKET.sub("", tail)) or known.number(tail)
+    aside = BRACKET.search(tail)
+    label = known.exact(tail) or known.number(tail)
+    if label is None and aside and not known.exact(aside[0]):
+        label = known.exact(BRACKET.sub("", tail))
     if label is None and len(pieces := _OR_NUMBER.split(tail)) == 2 and all(x.strip()[:1].isdigit() for x in pieces):
         label = known.exact(pieces[1]) or known.number(pieces[1])
     return SEVERAL if label and before and before.label != label else Reading(label) if label else None

@@ -162,6 +162,8 @@ _RETRACTED = re.compile(
     r"(?:scratch|strike|scrap) (?:that|this|it|my answer|the above)\b|"
     r"(?:disregard|ignore|forget|discard) (?:(?:all|everything|any) (?:of )?)?(?:this|that|it|the (?:above|foregoing|answer)|what i|my (?:\w+ )?(?:answer|response|reply|choice))"
     r"(?=\s*(?:[.!;,\n]|$)|(?<=what i)| (?:answer|response|reply|and|above)\b)|"
+    r"please (?:disregard|ignore)(?=\s*(?:[.!;,]|$))|(?:i was|i'm|i am) (?:looking at|reading|thinking of|answering) the (?:wrong|other)\b|"
+    r"(?:(?:that|this|it) (?:is|was) (?:for|about) )?(?:(?:another|the (?:other|previous)) question|(?:the )?wrong (?:question|image|film))(?=\s*(?:[.!;]|$))|"
     r"(?:i (?:hereby |must |have to |want to )?)?(?:withdraw|retract|revoke|take back) (?:it|that|this|my|the (?:answer|above))\b|"
     r"i take (?:it|that|this|my \w+) back\b|"
     r"(?:on|upon) (?:\w+ )?(?:reflection|second thoughts?|consideration),? (?:this|that|it|the (?:above|answer)|i|my answer)(?: is|'s| was|'m| am) (?:not (?:right|correct)|wrong|incorrect|mistaken|false)|"
@@ -180,7 +182,7 @@ _RETRACTED = re.compile(
 
 # Every alternative of _RETRACTED holds one of these.
 _RETRACTED_HINTS = (
-    "scratch", "strike", "scrap", "a slip", "不对", "不正确", "错", "有误", "disregard", "ignore", "forget", "discard", "withdraw", "retract", "revoke", " back", "reflection",
+    "another question", "other question", "previous question", "scratch", "strike", "scrap", "a slip", "不对", "不正确", "错", "有误", "disregard", "ignore", "forget", "discard", "withdraw", "retract", "revoke", " back", "reflection",
     "thought", "consideration", "cannot", "can't", "can not", "is not", "isn't", "void", "wrong", "mistake", "error", "don't",
     "do not", "no answer", "no final answer", "no longer", "have no", "i am ", "i'm ", "agree", "placeholder", "ly an example", "just an example", "won't", "will not", "refuse to", "以上", "撤回", "收回", "忽略", "不知道", "不确定", "拿不准", "不清楚",
 )  # fmt: skip

@@ -101,12 +101,12 @@ _ANS = re.compile(rf"ans\b\.?\s*(?:{_IS}|[:=.-])?\s*")
 _TITLED = re.compile(
     r"(?:correct|right|best)\s+(?:answer\s+)?(?:option|choice|statement|one|response|letter)"
     rf"(?:\s+(?:here|is|among|from|of|to|for|that|in)\b[^.:;=\n?!]{{0,60}}?)??\s*(?:{_IS}(?:\s*{_IS})*\s*:?|:)\s*{_FILL}"
-    r"|(?:correct|option|choice|right|best)(?: option| choice| answer)?\s*:\s*"
+    r"|(?:correct|option|choice|right|best)(?: option| choice| answer| chosen| selected)?\s*:\s*"
 )
 _MY_CHOICE = re.compile(rf"(?:option|choice)\s*(?:{_IS}|:)\s*:?\s*{_FILL}")
 _MINE = re.compile(r"\b(?:my|our|final|the|remaining|only)\s+$")
 _CHOOSE = re.compile(
-    r"(?:cho(?:ose|osing|se|sen)|select(?:ed|ing)?|pick(?:ed|ing)?|(?:go|going|went) (?:with|for)|opt(?:ed|ing)?|lean(?:ing)?|prefer(?:red)?)\b\s*"
+    r"(?:cho(?:ose|osing|se|sen)|select(?:ed|ing|ion)?|pick(?:ed|ing)?|(?:go|going|went) (?:with|for)|opt(?:ed|ing)?|lean(?:ing)?|prefer(?:red)?)\b\s*"
     r"(?:(?:for|towards?|to)\s+)?(?:as\s+)?(?:the\s+)?"
     r"(?:correct\s+|final\s+)?(?:answer|option|choice|letter)?\s*(?:is\s*)?:?\s*"
 )

@@ -82,7 +82,7 @@ def extract(response: str, options: Sequence[str], *, strict: bool = False, trun
     thinking, rest, left_open = split_thought(response)
     if _ENDED.match(rest):
         return Answer(None, "", "empty")
-    text = without_opening(plain(last_turn(rest)))
+    text = known.literal(without_opening(plain(last_turn(rest))))
     if not text.strip():
         return Answer(None, "", "truncated" if truncated or (thinking and left_open) else "empty")
     if left_open:
@@ -164,9 +164,10 @@ _OPTIONS_HERE = re.compile(r"\s*(?:options|answer choices|choices)\b", re.I)
 
 # What opens a question, at the beginning of the text.
 _ASKS = re.compile(
-    r"\s*+(?:(?:next |new )?(?:question|q|problem|exercise|example|passage)|题目?|问题|例题?)[ \t]{0,3}\d{0,3}[ \t]{0,3}[:.)]",
+    r"\s*+(?:(?:here(?:'s| is) an? )?(?:next |new |another |similar |practice |sample )*(?:question|q|problem|exercise|example|passage)|题目?|问题|例题?)[ \t]{0,3}\d{0,3}[ \t]{0,3}[:.)]",
     re.I,
 )
+_LISTED = re.compile(r"[\s(]A[).:] ?[^\n]{1,200}[\s(]B[).:] ?\S")
 
 
 def _another(part: str, known: Choices) -> bool:
@@ -174,7 +175,7 @@ def _another(part: str, known: Choices) -> bool:
     if not _ASKS.match(part):
         return False
     listed = "".join(m[1] for line in part[:6000].split("\n") if (m := OPTION_LINE.match(line)) and m[2].strip())
-    return "AB" in listed and not _echo(part, known)
+    return ("AB" in listed or bool(_LISTED.search(part, 0, 2000))) and not _echo(part, known)
 
 
 def _echo(part: str, known: Choices) -> bool:

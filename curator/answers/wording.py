@@ -45,10 +45,15 @@ POLAR = {
 
 # "No image was given": a "no" beside a noun says nothing; these words begin a clause of their own.
 OPENS_POLAR = re.compile(
-    r"[\s\"'(]*(?:(yes|no|maybe|true|false)\b(?!\s*(?:(?:or|and)\b|[/?])|(?<=no)\.?\s?\d)"
+    r"[\s\"'(]*(?:(yes|no|maybe|true|false)\b(?!\s*(?:(?:or|and)\b|[/?])|(?<=no)\.?\s?\d|(?<=maybe),?\s(?:maybe\s)?not\b)"
     r"(?!(?<=no)[ \t]+(?!(?:because|since|as|the|it|its|they|there|this|that|these|those|he|she|we|i|you|an?|in|for|not|but|while|"
     r"although|according|based|due|given|both|only|however|so|if|when)\b)[a-z])|(是的?|否|不是|没有|不?对的?|错误?的?|不?正确的?)(?=[,.:;!。\s]|$))",
     re.I,
+)
+# "Yes, that's a great question!"
+_POLITE = (
+    r"(?:(?:that's|that is|this is) an? (?:[\w-]+ ){0,3}(?:question|image|picture|case)\b|(?:great|good|interesting|excellent) question\b|"
+    r"let me (?:look|see|check|think|examine)\b|but the question\b|this (?:topic|subject|question) )"
 )
 # A "yes" that offers help, a "maybe" that asks for the image.
 ASKS_BACK = re.compile(
@@ -56,7 +61,7 @@ ASKS_BACK = re.compile(
     r"post|add|show|describe|clarify)\b|\bi(?:'d|'ll|'m| can| will| would| am) (?:be )?(?:happy|glad|help|assist|try|pleased)\b|\bmaybe (?:later|(?:next|another|some other) time)\b|^\W*(?:yes|no)[,.]? (?:please\W*$|thanks\b|thank you\b|go ahead\b|sure\b|sorry\b|"
     r"i (?:am unable|(?:can ?not|can't|could not|couldn't) (?:answer|determine|help|tell|say|assess|provide|(?:see|view|access|open) (?:the|your|any|this) (?:image|picture|figure|photo|file|attachment|scan|x-ray|abstract)))|"
     r"i can (?:see|view|read) (?:the|your|this)|it (?:isn't|is not) possible to (?:say|tell|answer|determine|know))|"
-    r"^\W*(?:yes|no|true|false),? (?:(?:only )?(?:if|unless|in (?:some|certain)|sometimes|depending)\b|of course\b|i (?:do not |don't )?understand\b)|"
+    rf"^\W*(?:yes|no|true|false)[,!]? (?:(?:only )?(?:if|unless|in (?:some|certain)|sometimes|depending)\b|of course\b|i (?:do not |don't )?understand\b|{_POLITE})|"
     r"^\W*(?:yes|no|true|false) for\b|\bi need (?:the|an?|more|your)\b|\bif you (?:\w+ )?(?:provide|share|send|upload|attach|give|paste)\b|"
     r"\bmaybe\s+(?:you|we|i|try|if you|send|upload|share|the (?:image|figure|picture|photo|abstract|context|attachment|file|link|text)s?)\b|"
     r"请[您你]?(?:先|再)?(?:上传|提供|发送|发|给出|附上|补充)",
@@ -113,7 +118,19 @@ JOINS = word_set(
     "all one any among between then first 和 或 与 及 者 以 选 项 答 案 都 是"
 )
 RANGE = re.compile(r"\d\s?%?\s?(?:[-–—~]|to)\s?$")
-# "1. Metformin: …": the number of an item, and what ends its head.
+# Phrases in which the word of an option is none, by that word: "All right, …", "left unanswered", "normal to feel".
+IDIOMS = {
+    "right": r"\ball right(?=\s*(?:[,.!;:]|$)| (?:let|so|then|now|i|we)\b)|\bright[,.!]? (?:so|now|then|let(?:'s| me| us))\b|\bthat(?:'s| is) right(?=\s*(?:[,.!;]|$))|"
+    r"\b(?:get|got|getting|do) (?:this|that|it) right\b|\bright (?=(?:answer|approach|choice|option|way|question|thing|word|image|file|away)\b)",
+    "left": r"\bleft (?:unanswered|blank|out|open|unclear|alone|behind|to (?:you|the reader))\b|\b(?:he|she|they|patient) left (?:the|for|his|her)\b",
+    "normal": r"\b(?:it is|it's) (?:perfectly |quite |only )?normal (?:to|for)\b",
+}
+# What a number says of the answer, not what it answers.
+SURE = (
+    r"\b(?:confidence|certainty|probability of being (?:correct|right))(?: (?:level|score))?(?: is)?\s?[:=]?\s?\d[\d./]{0,8}\s?%?|"
+    r"\b(?:i am|i'm) (?:about |roughly )?\d[\d./]{0,8}\s?%? (?:sure|confident|certain)\b|"
+    r"^[ \t]*(?:question|page|slice|step) \d{1,4}(?:/\d{1,4}| of \d{1,4})?[.:]?[ \t]*$"
+)
 # "A (blood group AB)": what stands in brackets beside a letter.
 ASIDE = re.compile(r"[)\]\s]{0,3}\(([^()\n]{1,80})\)")
 # "A, because of the ptosis. B, because of …": each letter with a reason of its own.
@@ -133,6 +150,7 @@ DECLINES = re.compile(
 )
 # "Either A) a cyst or B) an abscess".
 EITHER = re.compile(r"\W*either\b[^.;\n]*?\b(?:or|and)\b[^.;,\n]{0,20}", re.I)
+# "1. Metformin: …": the number of an item, and what ends its head.
 ITEM = re.compile(r"^\d{1,2}[.)]\s*")
 AFTER_HEAD = re.compile(rf"\s*(?:[:|({RIGHT_SIGNS}{WRONG_SIGNS}]|[-–—]\s|$)")
 # "Statements I, II and III", "1 and 3 only": what options that combine statements are made of.
@@ -140,7 +158,8 @@ _NUMERAL = r"(?:VI{1,3}|I[VX]|I{1,3}|V|X|[1-9])"
 NUMERAL = re.compile(_NUMERAL)
 COMBINED = re.compile(
     rf"(?P<lead>\b(?:(?:[Ss]tatements?|[Ii]tems?|[Oo]nly|[Bb]oth|just|all of)\s+)*)\(?(?<![\w.-])(?P<run>{_NUMERAL}\)?"
-    rf"(?:\s{{0,2}}(?:,\s{{0,2}}and\b|and\b|[,&、和及与/+])\s{{0,2}}\(?{_NUMERAL}\)?)*)(?![\w%])(?P<only>\s+(?:only|alone)\b)?"
+    rf"(?:\s{{0,2}}(?:,\s{{0,2}}and\b|and\b|[,&、和及与/+])\s{{0,2}}\(?{_NUMERAL}\)?)*)(?![\w%])"
+    r"(?P<only>\s+(?:only|alone)\b(?! (?:have|had|see|saw|know|can|could|need|want|think|get|got|read|look)\b))?"
 )
 # Numbers in words, in what `words` makes of a text.
 _COUNTS = {
@@ -236,13 +255,16 @@ BEFORE_NOT = re.compile(
     r"incorrect|wrong|absence of|absent)\b|n't\b|\bover(?: the| option| choice)?[ (\[]*$|"
     r"不是|不属于|[别勿]选|别$|勿$|并非|排除|没有|而非|不选|不|无|非"
 )
+_NO_PART = r"no (?:\w+ )?(?:role|part|place|purpose|use|effect|benefit|sense|value|indication|bearing)"
 AFTER_NOT = re.compile(
     r"[)\]]?,?\s(?:which|that) (?:i|we) (?:had )?(?:initially|first|originally|previously)\b|"
     r"[\s)\]}\"',]*(?:\([A-Z]\)\s*)?(?:(?!(?:al)?though\b|but\b|while\b|whereas\b|because\b|since\b|as\b)[\w-]+\s+){0,2}?(?:(?:is|are|was|were|would be|would|can be|can|"
     r"could be|could|may be|may|has been|have been|seems|does|do|did|should|will|has|have)\s*"
     r"(?:\w+ly |also |therefore |thus |much |most |more |all |both |be )*"
     r"(?:(?:the |an? )(?:wrong|incorrect) (?:answer|option|choice)|not|n't|unlikely|less|incorrect|wrong|false|excluded|ruled|never|eliminated|inappropriate|"
-    r"contraindicated|unrelated|irrelevant|least|improbable|doubtful|dismissed|discarded|rejected)\b|(?:isn|aren|doesn|don|wasn|can|won|couldn|wouldn)'?t\b|"
+    r"contraindicated|unrelated|irrelevant|least|improbable|doubtful|dismissed|discarded|rejected|useless|ineffective|unnecessary|a distractor|"
+    rf"of no (?:use|benefit|help|value)|{_NO_PART})\b|(?:isn|aren|doesn|don|wasn|can|won|couldn|wouldn)'?t\b|"
+    rf"(?:plays?|makes?|serves?) {_NO_PART}\b|"
     r"cannot\b|(?:选?项)?(?:显然|明显|肯定|当然|其实|似乎|可能|可以?|应该?|应当|是|就|也|都|均|并){0,3}(?:不(?!过)|错|排除|无关)|"
     r"(?:也许|或许|可能|大概|未必|看似|貌似|看起来|似乎)(?:是|为)?(?:对|正确)|是(?:干扰|陷阱|错|常见))"
 )
@@ -280,6 +302,23 @@ DESCRIBED = re.compile(
     r"|An?\s+(?:(?!(?:is|was|are|has|had|shows?|presents|most|best)\b)[\w-]+\s+){1,4}?of\b)",
     re.I,
 )
+# A question, a look at an option, a search: no claim that it is the answer.
+LOOKS = re.compile(
+    r"\?\s*$|^\W*(?:let(?:'s| us)|what|consider|possible|next|now|then|(?:the )?differential|(?:we )?(?:start|begin) with|moving on|(?:first )?look at|"
+    r"action(?: input)?:(?! ?finish)|query:|search:|observation:)(?!\w)(?! diagnosis is)|"
+    r"\b(?:query|search|input|q)\"?\s?[:=(\[]|\b(?:might|may|could)\b.*\bcannot be (?:excluded|ruled out)\b|\bor (?:an? )?(?:mixed|combined|other|another|different)\b|"
+    r"\bsee (?:the )?[\w ]{1,40} below\b|^\W*i have (?:been|worked)\b|\byears of (?:experience|research|practice)\b|"
+    r"\b(?:all|none|both) of the above (?:information|text|data|factors|options|choices|statements)\b(?! (?:are|is) (?:correct|true|right|valid))",
+    re.I,
+)
+# "The left side is clear."
+NORMAL = re.compile(
+    r"\b(?:is|are|appears?|looks?|remains?) (?:\w+ly )?(?:clear|(?:of )?normal(?: (?:in|size|for)\b[\w ,]*)?|unremarkable|intact|spared|sharp|uninvolved|unaffected|"
+    r"preserved|fine|within normal limits|homogeneous|well (?:visuali[sz]ed|distended|seen)|free of [\w ]+)\W*$",
+    re.I,
+)
+# "Vitamins: A, D, E, K".
+LETTERS_LISTED = re.compile(r"\b[A-Z][A-Z\d]?, ?[A-Z][A-Z\d]?,? (?:and |or )?[A-Z][A-Z\d]?\b")
 
 
 def asks_back(sentence: str) -> bool:
