@@ -127,7 +127,7 @@ class Choices:
 
     def exact(self, phrase: str) -> str | None:
         """The option whose whole text the phrase is, up to case, articles and punctuation."""
-        if len(phrase) > self.reach or (len(phrase) < self.shortest and phrase[-1:].isalnum()):
+        if len(phrase) > self.reach or len(phrase.strip()) < self.shortest:
             return None
         if label := self.by_text.get(phrase.strip(" \t\n\"'()[]:.")):
             return label
