@@ -109,6 +109,14 @@ def _lettered_line(lines: list[str], known: Choices) -> Reading:
         as_text = last and known.exact(lines[-1])
         if last and not as_text and known.is_option(lines[-1], last[1]) and not _LISTS.search(before.lower()):
             return Reading(last[1])
+    if (
+        first
+        and len(lines) == 1
+        and first[1] != "A"
+        and first[2][:1].isupper()
+        and not known.others(lines[0], first[1])
+    ):
+        return known.read(first[0], closed=False)  # a letter and a long explanation
     if len(lines) < 2 or lines[1].strip():
         return NOTHING
     # The answer in a paragraph of its own, then a word on each option: its letter comes again, or is not the one a list

@@ -80,6 +80,10 @@ class Choices:
                     f"between {key}",
                 ):
                     self.by_key.setdefault(said, label)
+        # "Is transmitted by air" is also said as "being transmitted by air".
+        for verb, form in (("is ", "being "), ("has ", "having ")):
+            for key in [key for key in self.by_key if key.startswith(verb)]:
+                self.by_key.setdefault(form + key.removeprefix(verb), self.by_key[key])
         # "Statement II only" is also said as "only statement II".
         for key in [key for key in self.by_key if key.endswith(" only")]:
             self.by_key.setdefault(f"only {key.removesuffix(' only')}", self.by_key[key])
@@ -480,7 +484,10 @@ class Choices:
                 said = {x[2] for x in found if not x[3] and x[0] < reason.start()}
         if len(said) == 1:
             label = said.pop()
-            beside = next(wording.BESIDE.match(line, x.end) for x in found if x.label == label)
+            own = [x for x in found if x.label == label]
+            if all(_AND_BEFORE.search(line, 0, x.start) for x in own):
+                return NOTHING  # "saliva and germs", of which only germs are an option
+            beside = wording.BESIDE.match(line, own[0].end)
             return CONTRADICTION if beside and beside[1] in self.labels and beside[1] != label else Reading(label)
         if said:
             return SEVERAL
@@ -555,6 +562,7 @@ def _unique(keys: Sequence[str]) -> dict[str, str]:
 
 
 _FROM_TO = re.compile(r"(\d[\d.]*) (?:to |and )?(\d[\d.]*)((?: .{1,30})?)")
+_AND_BEFORE = re.compile(r"^[\w' -]{2,40} (?:and|&) (?:the |an? )?$")
 _AND_TEXT = re.compile(r"[\s,;/&+、]*(?:(?:and|or|also|as well as)\b|[,;/&+、和或与])\s*")
 _A_COUNT = re.compile(rf"\d|{wording.COUNTED.pattern}")
 

@@ -61,7 +61,7 @@ _REASON = re.compile(
 )
 _MARKED = re.compile(
     r"(?<![A-Za-z0-9_'])(?:(?:[Oo]ption|[Cc]hoice|选项)\s*[(\[]?([A-Z])(?![A-Za-z0-9_']|-\w)|[(\[]([A-Z])[)\]]|(?<!\band\s)(?<!\bor\s)(?<!°)([A-Z])\))"
-    r"|(?:^\W*|\b(?:is|be)\s+)([A-Z])(?=\.\s+\w|:\s)"
+    r"|(?:^\W*|\b(?:is|be)(?::\s*|\s+))([A-Z])(?=\.\s+\w|:\s)"
 )
 # A lone capital counts only where a label is expected, and where no marked letter stands.
 _LONE = re.compile(
@@ -453,6 +453,7 @@ def _named(sentence: str, known: Choices, strength: int) -> Reading:
         for x in found
         if not (sentence[x.start].isdigit() and (passing or (strength < 2 and x.numeric)))
         and not (x.numeric and not _VALUE.match(sentence, x.end))
+        and not _WITH_MORE.search(sentence, 0, x.start)
     ]
     if strength == 0:
         found = [x for x in found if x.start > 4 or not _IS_A.match(sentence, x.end)]
@@ -481,6 +482,8 @@ _JUDGES = re.compile(
     r"[^,。;]{0,20}(?:说法|陈述|观点|话|结论|命题|论述|判断|表述)(?:显然|完全)?(?:是|为)?(?=不?[对正]|错)",
     re.I,
 )
+# "The answer is saliva and germs", of which only germs are an option.
+_WITH_MORE = re.compile(r"\banswers?\b[^.]{0,30}?(?:\bis\b|\bare\b|:)\s*[\w' -]{2,40} (?:and|&) (?:the |an? )?$")
 # A number in passing is a number; in a conclusion the last one may be the answer, unless it is part of a formula.
 _VALUE = re.compile(r"(?!\s?[\^*/+(=_×])[^\d=]*$")
 

@@ -298,7 +298,8 @@ _KINDS = word_set(
     "remaining definitive ultimate predicted suggested proposed selected chosen recommended multiple choice question question's "
     "questions exam short letter model standard corrected revised updated new my own and or next strongest safest valid "
     "precise exact complete required simple direct sensible supported relevant medically clinically scientifically "
-    "mathematically very certain resulting answer option good key specific general simplest comprehensive straightforward concise"
+    "mathematically very certain treatment therapy drug medication antibiotic agent diagnostic diagnosis management imaging "
+    "screening empirical surgical medical therapeutic pharmacological resulting answer option good key specific general simplest comprehensive straightforward concise"
 )
 _LINKS = word_set(
     "so therefore thus hence then consequently accordingly finally overall ultimately and but is that conclude means "
