@@ -98,13 +98,22 @@ def test_a_command_that_is_not_there_is_found() -> None:
     assert wrong_commands(said + code) == found
 
 
+def test_the_figures_are_what_the_benchmarks_printed() -> None:
+    for line in README.split("## Figures")[1].split("\n## ")[0].splitlines():
+        if not (file := re.search(r"`(\w+)\.py` \|$", line)):
+            continue
+        printed = (ROOT / "benchmarks" / "results" / f"{file[1]}.md").read_text("utf-8")
+        for figure in re.findall(r"\d+\.\d+%?", line):
+            assert figure in printed, f"{figure} is not on the page of {file[1]}.py"
+
+
 @pytest.mark.slow
 def test_the_commands_run_as_they_stand(tmp_path: Path) -> None:
     if not (SHARED / "data" / "vqa_rad").is_dir():
         pytest.skip("needs the real VQA-RAD of ../shared/data, which is not in the repository")
     place = tmp_path / "checkout"
     place.mkdir()
-    (tmp_path / "shared").symlink_to(SHARED)
+    (place / "vqa_rad").symlink_to(SHARED / "data" / "vqa_rad")
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
     (bin_folder / "curator").write_text(f'#!/bin/sh\nexec {sys.executable} -m curator "$@"\n')
