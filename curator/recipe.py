@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from curator.errors import UsageError, in_words, unknown
+from curator.errors import UsageError, unknown
 from curator.phantom import SOLVER
+from curator.settings import checked, read_yaml
 
 BENCHMARKS = ("pmc-vqa", "mmmu-medical", "medxpertqa-mm", "path-vqa", "slake", "vqa-rad")
 DEFAULT_SOLVER = "Qwen/Qwen2.5-VL-3B-Instruct"
@@ -225,7 +225,8 @@ class Recipe(_Part):
         if not isinstance(raw, dict) or raw.get("parity") is not True:
             return raw
         below = {part: values for part, values in PARITY.items() if part != "distill" or raw.get("distill")}
-        return {**raw, **{part: {**values, **(raw.get(part) or {})} for part, values in below.items()}}
+        given = {part: raw.get(part) or {} for part in below}  # what is no mapping is refused as it stands
+        return {**raw, **{part: {**below[part], **own} for part, own in given.items() if isinstance(own, dict)}}
 
     @field_validator("sources", mode="before")
     @classmethod
@@ -345,38 +346,12 @@ def load_recipe(name_or_path: str | Path, **changes: Any) -> Recipe:
                 "`curator recipes` lists all; or give a file: recipe.yaml.",
             )
         path = bundled
-    try:
-        raw = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"no recipe file at {path}; `curator recipes` lists the bundled ones.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the recipe {path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise UsageError(f"{path} holds no recipe: it must be a mapping with at least 'name' and 'sources'.")
-    return make_recipe({**raw, **changes}, where=str(path))
+    return make_recipe({**read_yaml(path, "recipe"), **changes}, where=str(path))
 
 
 def make_recipe(raw: dict[str, Any], where: str = "the recipe") -> Recipe:
     """A checked recipe from plain data; see `load_recipe` for what it raises."""
-    try:
-        return Recipe.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "extra_forbidden":
-            raise unknown("recipe key", str(first["loc"][-1]), _keys(first["loc"][:-1]), f"In {where}.") from None
-        raise UsageError(f"{where}: {in_words(first)}.") from None
-
-
-def _keys(loc: tuple[int | str, ...]) -> list[str]:
-    parts: dict[str, type[_Part]] = {
-        "sources": SourceChoice, "images": Images, "dedup": Dedup, "decontaminate": Decontaminate, "score": Score,
-        "select": Select, "distill": Distill, "split": Split, "publish": Publish, "cascade": Solver, "also": Solver,
-        "teachers": Solver,
-    }  # fmt: skip
-    named = [part for part in loc if part in parts]
-    return list((parts[str(named[-1])] if named else Recipe).model_fields)
+    return checked(Recipe, raw, "recipe", where)
 
 
 def compose(name: str | None, sources: list[str], changes: dict[str, Any]) -> Recipe:

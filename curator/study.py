@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from curator import compare, memory, progress, train
-from curator.errors import EngineError, UsageError, in_words, unknown
+from curator.errors import EngineError, UsageError, unknown
 from curator.evaluate import RESULTS, compare_runs, evaluate
 from curator.recipe import Recipe, load_recipe, make_recipe, recipe_dir
+from curator.settings import checked, read_yaml
 from curator.workspace import write_text
 
 Data = Literal["text", "image-text"]
@@ -112,12 +112,7 @@ def load_study(name_or_path: str | Path) -> Study:
         path = folder / f"{name_or_path}.yaml"
         if not path.is_file():
             raise unknown("study", str(name_or_path), (p.stem for p in folder.glob("*.yaml")), "Or give a file.")
-    try:
-        return Study.model_validate(yaml.safe_load(path.read_text("utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise UsageError(f"cannot read the study {path}: {' '.join(str(error).split())}") from None
-    except ValidationError as error:
-        raise UsageError(f"{path}: {in_words(error.errors()[0])}.") from None
+    return checked(Study, read_yaml(path, "study"), "study", where=str(path))
 
 
 def cells(study: Study) -> list[Cell]:
@@ -205,7 +200,8 @@ def build_recipe(what: Build) -> Recipe:
         raise UsageError(f"{what.dataset} is published: it has no recipe to build.")
     raw = load_recipe(what.recipe).model_dump(mode="json", exclude_unset=True)
     for section, changes in what.changes.items():
-        raw[section] = {**(raw.get(section) or {}), **changes}
+        given = raw.get(section) or {}
+        raw[section] = {**given, **changes} if isinstance(given, dict) else changes
     return make_recipe(raw, where=what.recipe)
 
 

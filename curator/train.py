@@ -21,10 +21,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from curator.errors import CuratorError, MissingExtra, UsageError, in_words, unknown
+from curator.errors import CuratorError, MissingExtra, UsageError, unknown
+from curator.settings import checked, parsed, read_yaml
 
 KINDS = ("sft", "rlvr")
 RECORD = "curator_training.json"  # beside the weights: which settings made them
@@ -141,28 +141,14 @@ def load_settings(
             raise unknown(
                 "training config", str(config), known, f"Or give a file; bundled: {', '.join(sorted(known))}."
             )
-    try:
-        raw = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"cannot read the training config {path}: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise UsageError(f"{path} is no training config: it must be a mapping with at least model, dataset and output.")
+    raw = read_yaml(path, "training config")
     raw.update({key: value for key, value in changes.items() if value is not None})
     for override in overrides:
         _set(raw, override)
     if isinstance(raw.get("trainer"), dict):
         raw["trainer"] = {key: _meant(key, value) for key, value in raw["trainer"].items()}
-    model = SftSettings if kind == "sft" else RlvrSettings
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "extra_forbidden":
-            fields = Lora.model_fields if first["loc"][0] == "lora" else model.model_fields
-            raise unknown(
-                "training key", str(first["loc"][-1]), fields, f"In {path}; what belongs to TRL goes under trainer."
-            ) from None
-        raise UsageError(f"{path}: {in_words(first)}.") from None
+    model: type[SftSettings] | type[RlvrSettings] = SftSettings if kind == "sft" else RlvrSettings
+    return checked(model, raw, "training", str(path), "; what belongs to TRL goes under trainer")
 
 
 def _set(raw: dict[str, Any], override: str) -> None:
@@ -170,7 +156,7 @@ def _set(raw: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise UsageError(f"--set {override}: write key=value, e.g. --set trainer.learning_rate=1e-5.")
-    value = _meant(key, yaml.safe_load(text)) if text else None
+    value = _meant(key, parsed(text, f"--set {override}")) if text else None
     *parents, last = key.split(".")
     for parent in parents:
         below = raw.get(parent)

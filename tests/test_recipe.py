@@ -52,6 +52,14 @@ BAD = {
         {"name": "x", "sources": ["a"], "split": {"test": -1}},
         "split.test is -1: give at least 0",
     ),
+    "a word for a part, with parity": (
+        {"name": "x", "sources": ["a"], "parity": True, "score": "full"},
+        "the recipe: score is 'full': give a mapping",
+    ),
+    "an unknown key of a second teacher": (
+        {"name": "x", "sources": ["a"], "distill": {"teachers": [{"sampels": 3}]}},
+        "no recipe key named 'sampels'; did you mean 'samples'",
+    ),
     "a word for a number": ({"name": "x", "sources": ["a"], "seed": "many"}, "seed"),
 }
 

@@ -152,7 +152,9 @@ def test_the_papers_study_is_the_papers_table() -> None:
     [
         ({"data": {"text": "other"}}, "text trains on 'other', which is not among builds"),
         ({"builds": {"phantom": {}}}, "builds.phantom: give either recipe or dataset"),
-        ({"sizzes": {}}, "sizzes: Extra inputs are not permitted"),
+        ({"sizzes": {}}, "no study key named 'sizzes'; did you mean 'sizes'?"),
+        ({"builds": {"phantom": {"recipes": "phantom"}}}, "no study key named 'recipes'; did you mean 'recipe'?"),
+        ({"sizes": {"1B": {"model": "m", "parameter": 1}}}, "sizes.1B.parameters is missing"),
     ],
 )
 def test_mistakes_in_a_study_are_one_line(tmp_path: Path, change: dict[str, object], line: str) -> None:
@@ -161,6 +163,19 @@ def test_mistakes_in_a_study_are_one_line(tmp_path: Path, change: dict[str, obje
     with pytest.raises(UsageError) as told:
         study.load_study(tmp_path / "mine.yaml")
     assert line in str(told.value) and "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("written", [b"name: \xff", b"[1, 2", b"- a list"], ids=["not UTF-8", "no YAML", "no mapping"])
+def test_a_file_that_holds_no_study_is_one_line(tmp_path: Path, written: bytes) -> None:
+    (tmp_path / "mine.yaml").write_bytes(written)
+    with pytest.raises(UsageError) as told:
+        study.load_study(tmp_path / "mine.yaml")
+    assert "mine.yaml" in str(told.value) and "\n" not in str(told.value)
+
+
+def test_changes_that_do_not_fit_the_recipe_are_one_line() -> None:
+    with pytest.raises(UsageError, match=r"phantom: sources is \{'limit': 3\}: give a list"):
+        study.build_recipe(study.Build(recipe="phantom", changes={"sources": {"limit": 3}}))
 
 
 def test_an_unknown_study_suggests_one() -> None:
