@@ -141,7 +141,16 @@ class BadRow(Exception):
     def __init__(self, reason: str, **evidence: Any) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.evidence = evidence_json(evidence)
+        self.evidence = evidence_json({name: _shortened(value) for name, value in evidence.items()})
+
+
+MAX_EVIDENCE = 200
+"""Characters of a raw value that a verdict shows: verdicts are published, and a raw value may be a picture."""
+
+
+def _shortened(value: Any) -> Any:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return value if len(text) <= MAX_EVIDENCE else f"{text[:MAX_EVIDENCE]}…"
 
 
 def evidence_json(evidence: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ import pytest
 from curator import sources
 from curator.errors import SourceError
 from curator.recipe import SourceChoice
-from curator.records import BadRow, Record
+from curator.records import BadRow, Record, Verdict
 from curator.sources.archives import Archive
 from curator.sources.files import LocalTree, glob, read_parquet_images, read_rows
 
@@ -177,7 +177,10 @@ def test_patterns_take_the_first_that_matches_and_look_inside_archives(tmp_path:
 def test_image_bytes_are_not_read_with_the_rows(tmp_path: Path) -> None:
     """Rows of 200 pictures of 50 kB cost a few kB; one picture costs its row group."""
     picture = {"bytes": b"\xff" + bytes(range(256)) * 200, "path": "a.jpg"}
-    table = pa.Table.from_pylist([{"image": picture, "pair": [picture, picture], "q": str(n)} for n in range(200)])
+    alone = {"bytes": picture["bytes"]}
+    table = pa.Table.from_pylist(
+        [{"image": picture, "pair": [picture, picture], "alone": alone, "q": str(n)} for n in range(200)]
+    )
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=10, compression="none", use_dictionary=False)
 
     class Counting(LocalTree):
@@ -209,7 +212,8 @@ def test_image_bytes_are_not_read_with_the_rows(tmp_path: Path) -> None:
     tree = Counting(tmp_path)
     found = list(read_rows(tree, "a.parquet"))
     assert found[12] == {
-        "image": "a.parquet#12/image", "pair": ["a.parquet#12/pair/0", "a.parquet#12/pair/1"], "q": "12"
+        "image": "a.parquet#12/image", "pair": ["a.parquet#12/pair/0", "a.parquet#12/pair/1"], "q": "12",
+        "alone": "a.parquet#12/alone",
     }  # fmt: skip
     assert tree.taken < 0.05 * (tmp_path / "a.parquet").stat().st_size
     tree.taken = 0
@@ -219,6 +223,67 @@ def test_image_bytes_are_not_read_with_the_rows(tmp_path: Path) -> None:
     pairs = dict(read_parquet_images(tree, "a.parquet", ["199/pair/1", "3/pair/0", "400/image"]))
     assert pairs["a.parquet#199/pair/1"] == picture["bytes"]
     assert isinstance(pairs["a.parquet#400/image"], SourceError)
+
+
+PICTURE = b"\x89PNG and so on"
+PICTURES: dict[str, tuple[pa.DataType, list[Any], list[Any]]] = {
+    "a struct of bytes": (pa.struct([("bytes", pa.binary())]), [{"bytes": PICTURE}] * 2, [True, True]),
+    "a struct of bytes with gaps": (pa.struct([("bytes", pa.binary())]), [{"bytes": PICTURE}, None], [True, False]),
+    "lists of structs of bytes": (
+        pa.list_(pa.struct([("bytes", pa.binary())])), [[{"bytes": PICTURE}] * 2, [], None], [2, 0, None]),
+    "bytes": (pa.binary(), [PICTURE, PICTURE], [True, True]),
+    "bytes with gaps": (pa.large_binary(), [None, PICTURE], [False, True]),
+    "lists of bytes": (pa.list_(pa.binary()), [None, [PICTURE]], [None, 1]),
+    "a struct with a path and gaps": (
+        pa.struct([("bytes", pa.binary()), ("path", pa.string())]), [None, {"bytes": PICTURE, "path": None}], [False, True]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("statistics", [True, False])
+def test_pictures_of_every_kind_of_parquet_column(tmp_path: Path, kind: str, statistics: bool) -> None:
+    type_, cells, there = PICTURES[kind]
+    table = pa.table({"q": [str(n) for n in range(len(cells))], "image": pa.array(cells, type_)})
+    pq.write_table(table, tmp_path / "a.parquet", write_statistics=statistics)
+    tree = LocalTree(tmp_path)
+    found = [row["image"] for row in read_rows(tree, "a.parquet", pictures=("image",)) if isinstance(row, dict)]
+    wanted: list[Any] = []
+    for n, count in enumerate(there):
+        reference = f"a.parquet#{n}/image"
+        if isinstance(count, bool) or count is None:
+            wanted.append(reference if count else None)
+        else:
+            wanted.append([f"{reference}/{i}" for i in range(count)])
+    assert found == wanted
+    named = [one for cell in found if cell for one in ([cell] if isinstance(cell, str) else cell)]
+    cells_ = [one.partition("#")[2] for one in named]
+    assert named and dict(read_parquet_images(tree, "a.parquet", cells_)) == dict.fromkeys(named, PICTURE)
+
+
+def test_only_the_pictures_column_may_be_plain_bytes(tmp_path: Path) -> None:
+    """A writer that does not mark its text as text: its bytes are no picture's name, so the question is not read as one."""
+    table = pa.table({"question": [b"Which?"], "answer": ["yes"], "image": [PICTURE]})
+    pq.write_table(table, tmp_path / "train.parquet")
+    (verdict,) = opened(tmp_path, "folder").records("train")
+    assert isinstance(verdict, Verdict) and verdict.reason == "wrong-type"
+
+
+def test_a_raw_value_is_no_more_than_a_few_words_of_evidence(tmp_path: Path) -> None:
+    rows_ = [
+        {"question": "Which?", "answer": "yes", "image": ["x" * 9999]},
+        {"question": "Which?", "options": ["same " * 999] * 2, "answer": "A"},
+        {"question": "Which?", "options": ["a", "b"], "answer": "long " * 9999},
+    ]
+    put(tmp_path, "train.jsonl", "".join(json.dumps(row) + "\n" for row in rows_))
+    found = list(opened(tmp_path, "folder").records("train"))
+    assert [item.reason for item in found if isinstance(item, Verdict)] == [
+        "missing-image", "duplicate-options", "answer-not-among-options"
+    ]  # fmt: skip
+    assert all(200 < len(item.evidence) < 400 for item in found if isinstance(item, Verdict))
+    put(tmp_path, "train.jsonl", json.dumps({"question": "long " * 999, "answer": "yes"}))
+    choice = SourceChoice(name="folder", data_dir=str(tmp_path), where={"question": "short"})
+    (filtered,) = sources.open_source(choice).records("train")
+    assert isinstance(filtered, Verdict) and filtered.reason == "filtered" and len(filtered.evidence) < 300
 
 
 # -- what a source says of its folder -----------------------------------------------------------------------------------------

@@ -84,7 +84,9 @@ def _opened(source: Source, choice: SourceChoice, tree: Tree, config: str, licen
     splits = _declared(tree, config) or _by_name(tree, config)
     if not splits:
         raise SourceError(f"no question files in {tree.where}: looked for {', '.join(f'*{kind}' for kind in KINDS)}.")
+    images = choice.columns.get("images", USUAL["images"])
     layout = Layout(
+        pictures=(images,) if isinstance(images, str) else tuple(images),
         files={split: "|".join(_exactly(path) for path in paths) for split, paths in splits.items()},
         columns=tuple(
             dict.fromkeys(

@@ -6,7 +6,8 @@ An image reference is a string relative to the source's files:
     images.zip!images/x.jpg           a member of an archive, read in place
     data/train-0.parquet#12/image     column `image` of row 12; `#12/images/0` for lists of images
 
-Reading rows never reads image bytes: Parquet image columns are projected to their paths.
+Reading rows leaves the bytes of images where they are: of Parquet image columns it reads their paths, or the count of nulls;
+only a column of nothing but bytes is read, where it holds lists or has gaps.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import io
 import json
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
@@ -165,11 +167,18 @@ def read_bytes(tree: Tree, path: str) -> bytes:
 
 
 def read_rows(
-    tree: Tree, path: str, *, header: tuple[str, ...] = (), delimiter: str = "", unroll: Unroll | None = None
+    tree: Tree,
+    path: str,
+    *,
+    header: tuple[str, ...] = (),
+    delimiter: str = "",
+    unroll: Unroll | None = None,
+    pictures: tuple[str, ...] = (),
 ) -> Iterator[dict[str, Any] | BadRow]:
     """The raw rows of one file, in its order; a row that cannot be read is a `BadRow` in its place.
 
-    Parquet image columns hold references, or None where there is no image.
+    Parquet image columns hold references, or None where there is no image; binary columns are images where they are among
+    `pictures`.
 
     Raises:
         SourceError: the file is none of its kind: wrong encoding, broken JSON or Parquet, no header.
@@ -178,7 +187,7 @@ def read_rows(
     if kind in ("csv", "tsv", "txt"):
         yield from _read_csv(tree, path, header, delimiter or {"csv": ",", "tsv": "\t", "txt": "|"}[kind])
     elif kind == "parquet":
-        yield from _read_parquet(tree, path)
+        yield from _read_parquet(tree, path, pictures)
     elif kind == "jsonl":
         yield from _read_jsonl(tree, path)
     elif kind in ("json", "pkl"):
@@ -306,41 +315,70 @@ def open_parquet(tree: Tree, path: str) -> pq.ParquetFile:
         raise SourceError(f"{where(tree, path)} is no readable Parquet file: {str(error).splitlines()[0]}.") from None
 
 
-def image_columns(schema: pa.Schema) -> dict[str, bool]:
-    """The columns that hold images (structs with bytes), and whether each holds a list of them."""
+def image_columns(schema: pa.Schema, plain: Container[str] = ()) -> dict[str, bool]:
+    """The columns that hold images, and whether each holds a list of them: structs with bytes, and `plain` binary ones."""
     import pyarrow as pa
 
     found: dict[str, bool] = {}
     for field in schema:
         listy = pa.types.is_list(field.type) or pa.types.is_large_list(field.type)
         kind = field.type.value_type if listy else field.type
-        if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+        if (binary and field.name in plain) or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0):
             found[field.name] = listy
     return found
 
 
-def _read_parquet(tree: Tree, path: str) -> Iterator[dict[str, Any] | BadRow]:
+def _read_parquet(tree: Tree, path: str, pictures: tuple[str, ...]) -> Iterator[dict[str, Any] | BadRow]:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     file = open_parquet(tree, path)
-    pictures = image_columns(file.schema_arrow)
-    leaves = [file.schema.column(i).path for i in range(len(file.schema))]
-    # the bytes of an image stay where they are: of its struct only the path is read
-    wanted = [leaf for leaf in leaves if leaf.split(".")[0] not in pictures or not leaf.endswith(".bytes")]
+    images = image_columns(file.schema_arrow, pictures)
     number = 0
     for group in range(file.num_row_groups):
         try:
-            table = file.read_row_group(group, columns=wanted, use_threads=False)
+            table = file.read_row_group(group, columns=_without_image_bytes(file, group, images), use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
             raise SourceError(f"{where(tree, path)}: row group {group} cannot be read: {error}.") from None
+        for column, listy in images.items():
+            if column in table.column_names:  # only where there is a picture, or how many, never its bytes
+                counts = pc.list_value_length(table[column]) if listy else pc.is_valid(table[column])
+                table = table.set_column(table.schema.get_field_index(column), column, counts)
         for row in table.to_pylist():
-            for column, listy in pictures.items():
-                cell = row.get(column)
+            for column, listy in images.items():
                 reference = f"{path}#{number}/{column}"
-                if cell is not None:
-                    row[column] = [f"{reference}/{i}" for i in range(len(cell))] if listy else reference
+                count = row.get(column, True)
+                if listy and count is not None:
+                    row[column] = [f"{reference}/{i}" for i in range(count)]
+                else:
+                    row[column] = reference if count else None
             yield row
             number += 1
+
+
+def _without_image_bytes(file: pq.ParquetFile, group: int, images: dict[str, bool]) -> list[str]:
+    """The leaves of a row group to read its rows by: the bytes of images are left out where something else tells which
+    rows have one, another leaf of their struct or a count of no nulls."""
+    meta = file.metadata.row_group(group)
+    chunks = [meta.column(i) for i in range(meta.num_columns)]
+    leaves = Counter(_column(chunk) for chunk in chunks)
+    wanted = []
+    for chunk in chunks:
+        column = _column(chunk)
+        if column in images and leaves[column] > 1:
+            needed = not chunk.path_in_schema.endswith(".bytes")
+        elif column in images and not images[column]:
+            needed = not (chunk.statistics and chunk.statistics.has_null_count and chunk.statistics.null_count == 0)
+        else:
+            needed = True
+        if needed:
+            wanted.append(chunk.path_in_schema)
+    return wanted
+
+
+def _column(chunk: pq.ColumnChunkMetaData) -> str:
+    return str(chunk.path_in_schema).partition(".")[0]
 
 
 def read_parquet_images(tree: Tree, path: str, cells: list[str]) -> Iterator[tuple[str, bytes | Exception]]:
@@ -374,8 +412,8 @@ def read_parquet_images(tree: Tree, path: str, cells: list[str]) -> Iterator[tup
             column, _, index = rest.partition("/")
             value = table[column][row - starts[group]].as_py()
             value = value[int(index)] if index and value is not None else value
-            data = value.get("bytes") if isinstance(value, dict) else None
-            yield f"{path}#{cell}", data if data is not None else SourceError(f"no image bytes at {path}#{cell}")
+            data = value.get("bytes") if isinstance(value, dict) else value
+            yield f"{path}#{cell}", data if isinstance(data, bytes) else SourceError(f"no image bytes at {path}#{cell}")
 
 
 def _column_bytes(file: pq.ParquetFile, columns: list[str], groups: list[int]) -> int:
@@ -383,6 +421,6 @@ def _column_bytes(file: pq.ParquetFile, columns: list[str], groups: list[int]) -
     for group in groups:
         meta = file.metadata.row_group(group)
         for i in range(meta.num_columns):
-            if meta.column(i).path_in_schema.split(".")[0] in columns:
+            if _column(meta.column(i)) in columns:
                 total += meta.column(i).total_compressed_size
     return total

@@ -159,7 +159,7 @@ class Opened:
                 record = self._record(layout, raw, taken)
                 unmatched = mismatch(record, where_)
                 if unmatched:
-                    yield _verdict(record.id, "filtered", evidence_json(unmatched))
+                    yield _verdict(record.id, "filtered", BadRow("filtered", **unmatched).evidence)
                 else:
                     yield record
             except BadRow as bad:
@@ -205,7 +205,14 @@ class Opened:
                 self.tree.prefer_whole(path.partition("!")[0], self.tree.sizes().get(path, 0))
             checked = False
             early: list[tuple[Raw, BadRow | None]] = []
-            rows = read_rows(self.tree, path, header=layout.header, delimiter=layout.delimiter, unroll=layout.unroll)
+            rows = read_rows(
+                self.tree,
+                path,
+                header=layout.header,
+                delimiter=layout.delimiter,
+                unroll=layout.unroll,
+                pictures=layout.pictures,
+            )
             for number, row in enumerate(rows, 1):
                 bad = row if isinstance(row, BadRow) else None
                 fields = {} if isinstance(row, BadRow) else {renamed.get(k, k): v for k, v in row.items()}

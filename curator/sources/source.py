@@ -115,6 +115,8 @@ class Layout:
     """Folder prefix -> archive that holds it, e.g. {"images/": "images.zip"}; read from whichever is there."""
     needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """What a row must have -> the columns it may be in, for files whose columns are found by their usual names."""
+    pictures: tuple[str, ...] = ()
+    """Columns of a Parquet file that hold pictures even as plain bytes; a struct with bytes always does."""
     header: tuple[str, ...] = ()
     """Column names of CSV files that have no header line; `category?` may be missing from a file."""
     delimiter: str = ""
