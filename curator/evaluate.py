@@ -197,12 +197,12 @@ def report(frame: pl.DataFrame, facts: Mapping[str, Any], *, seed: int = 0) -> d
     names = sorted(seen["benchmark"].unique(), key=lambda name: (order.get(name, len(order)), name))
     theirs = reference.row(facts["against"]) if facts.get("against") else {}
     benchmarks: dict[str, Any] = {}
-    parts: dict[str, tuple[compare.Floats, list[str]]] = {}
+    parts: list[compare.Interval] = []
     for name in names:
         here = seen.filter(pl.col("benchmark") == name)
         scores, clusters = _scores(here)
-        parts[name] = (scores, clusters)
         ours = compare.accuracy(scores, clusters, seed=seed)
+        parts.append(ours)
         benchmarks[name] = {
             "accuracy": asdict(ours),
             "graders": {grader: float(here[grader].mean()) for grader in GRADERS},  # type: ignore[arg-type]
@@ -215,7 +215,7 @@ def report(frame: pl.DataFrame, facts: Mapping[str, Any], *, seed: int = 0) -> d
             benchmarks[name]["blind"] = _blind(here, without, seed)
         if name in theirs:
             benchmarks[name]["reference"] = _beside(ours, theirs[name], reference.STANDARD_ERRORS[name])
-    macro, micro = compare.averages(parts, seed=seed)
+    macro, micro = compare.averages(parts)
     found = {**facts, "benchmarks": benchmarks, "macro": asdict(macro), "micro": asdict(micro)}
     if set(names) == set(reference.BENCHMARKS) and theirs:
         found["reference_mean"] = _beside(macro, theirs["mean"], reference.STANDARD_ERRORS["mean"])
@@ -301,7 +301,7 @@ def markdown(found: Mapping[str, Any]) -> str:
     lines += [
         "",
         f"Model {found['model_id']}; {drawn}, at most {settings['max_tokens']:,} tokens, prompt {settings['prompt']}. "
-        "Percent; intervals by a bootstrap over images; seed-* are MedVLThinker's graders on the same responses.",
+        "Percent; intervals by a bootstrap over images, or by Hoeffding's bound where these are few or all alike; seed-* are MedVLThinker's graders on the same responses.",
     ]
     if found["left_out"]:
         lines.append("Left out: " + "; ".join(f"{n:,} {why}" for why, n in found["left_out"].items()) + ".")
