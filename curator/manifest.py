@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -46,16 +47,23 @@ def release_rows(build: Build) -> pl.DataFrame:
 def _position(rows: pl.DataFrame, recipe: Recipe) -> pl.Series:
     import polars as pl
 
-    if recipe.split.order == "easy-to-hard" and "pass_count" in rows.columns:
-        # As the seed: shuffled first, then sorted by pass count, so that ties are in random order.
-        keys = rows.select(
-            "id", "pass_count", pl.Series("u", [splits.unit(recipe.seed, "order", id) for id in rows["id"]])
-        )
-        ranks = keys.select(pl.struct(-pl.col("pass_count").fill_null(-1), "u").rank("ordinal").cast(pl.Int64))
-        return ranks.to_series()
+    if recipe.split.order == "id":
+        return pl.Series([0] * rows.height)
+    shuffled = [splits.unit(recipe.seed, "order", id) for id in rows["id"]]
     if recipe.split.order == "shuffled":
-        return pl.Series([splits.unit(recipe.seed, "order", id) for id in rows["id"]])
-    return pl.Series([0] * rows.height)
+        return pl.Series(shuffled)
+    order = easy_to_hard(rows["pass_count"].to_list(), rows["sample_count"].to_list(), shuffled)
+    return pl.Series(order, dtype=pl.Int64).arg_sort()  # the place of each row
+
+
+def easy_to_hard(right: Sequence[float | None], drawn: Sequence[float | None], ties: Sequence[float]) -> list[int]:
+    """Row numbers from the easiest question to the hardest: what is right most often of all its samples comes first.
+
+    The order of releases and of trainings. `ties` decides among equals: a shuffle, so that they are in random order as
+    the seed's are. What has no counts comes last.
+    """
+    rates = [s / n if s is not None and n else -1.0 for s, n in zip(right, drawn, strict=True)]
+    return sorted(range(len(rates)), key=lambda row: (-rates[row], ties[row]))
 
 
 def side_tables(build: Build) -> dict[str, pa.Table]:

@@ -267,16 +267,23 @@ class Recipe(_Part):
         select = self.select
         if not self.score.samples and (select.band or select.needs_image or "any" not in select.difficulty):
             raise ValueError("a band of difficulty wants scores: set samples above 0, or take --difficulty any")
+        if not self.score.samples and self.split.order == "easy-to-hard":
+            raise ValueError("order easy-to-hard wants scores: set samples above 0, or split.order to id or shuffled")
         if select.needs_image and not self.score.blind:
             raise ValueError("select.needs_image wants samples without the images too: set score.blind to true")
         return self
 
     @model_validator(mode="after")
     def _counts_are_whole(self) -> Recipe:
-        wants = "needs_image" if self.select.needs_image else "band auto" if self.select.band == "auto" else ""
-        if wants and self.score.stop != "full":
+        wants = {
+            "needs_image": self.select.needs_image,
+            "band auto": self.select.band == "auto",
+            "order easy-to-hard": self.split.order == "easy-to-hard",
+        }
+        first = next((name for name, wanted in wants.items() if wanted), None)
+        if first and self.score.stop != "full":
             raise ValueError(
-                f"{wants} wants all samples of every question, stop {self.score.stop} draws fewer: take --stop full"
+                f"{first} wants all samples of every question, stop {self.score.stop} draws fewer: take --stop full"
             )
         return self
 

@@ -43,6 +43,18 @@ BAD = {
         {"name": "x", "sources": ["a"], "select": {"band": "auto"}, "score": {"stop": "declared"}},
         "band auto wants all samples of every question, stop declared draws fewer: take --stop full",
     ),
+    "an order by counts that stop early": (
+        {"name": "x", "sources": ["a"], "split": {"order": "easy-to-hard"}, "score": {"stop": "exact"}},
+        "order easy-to-hard wants all samples of every question, stop exact draws fewer: take --stop full",
+    ),
+    "the seed's order of counts that stop early": (
+        {"name": "x", "sources": ["a"], "parity": True, "score": {"stop": "declared"}},
+        "order easy-to-hard wants all samples of every question, stop declared draws fewer: take --stop full",
+    ),
+    "an order by counts that nobody takes": (
+        {"name": "x", "sources": ["a"], "split": {"order": "easy-to-hard"}, "score": {"samples": 0}},
+        "order easy-to-hard wants scores: set samples above 0",
+    ),
     "shares that leave nothing": (
         {"name": "x", "sources": ["a"], "split": {"by": "group", "validation": 0.6, "test": 0.5}},
         "split: validation 0.6 and test 0.5 leave nothing to train on",

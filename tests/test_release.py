@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from curator import difficulty, release, release_facts
+from curator import difficulty, manifest, release, release_facts
 from curator.errors import UsageError
+from curator.recipe import make_recipe
 from curator.records import COLUMNS, features
 
 
@@ -116,6 +117,20 @@ def test_a_manifest_counts_scores_as_difficulty_does_without_the_control(
     manifest = release_facts.read_manifest(world.write(tmp_path / "release", rows))
     assert manifest["blind"] == {"rows": 24, "right": 24, "drawn": 384, "sighted_right": 36, "sighted_drawn": 384}
     assert counted == [24] and manifest["histogram"] == [[16, 0, 12], [16, 3, 12]]
+
+
+def test_easy_to_hard_is_by_the_share_that_is_right_and_ties_are_shuffled() -> None:
+    counts = {"always": (8, 8), "never": (0, 16), "mostly": (9, 16), "unscored": (None, None), "tie": (18, 32)}
+    recipe = make_recipe({"name": "x", "sources": ["a"], "split": {"order": "easy-to-hard"}})
+    places = []
+    for seed in range(9):
+        rows = pl.DataFrame(
+            [(id, *pair) for id, pair in counts.items()], schema=["id", "pass_count", "sample_count"], orient="row"
+        )
+        positions = manifest._position(rows, recipe.model_copy(update={"seed": seed}))
+        places.append(rows.with_columns(position=positions).sort("position")["id"].to_list())
+    assert all((ids[0], *ids[3:]) == ("always", "never", "unscored") for ids in places)
+    assert {ids[1] for ids in places} == {"mostly", "tie"}
 
 
 def test_every_shard_has_the_record_schema_whatever_is_null(world: World, tmp_path: Path) -> None:

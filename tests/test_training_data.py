@@ -16,7 +16,7 @@ from tiny_qwen import row, tokenizer, write_set
 pytest.importorskip("trl")
 
 
-from curator import answers, train
+from curator import answers, manifest, train
 from curator.engines.qwen_processor import load_processor
 from curator.errors import CuratorError
 
@@ -114,6 +114,15 @@ def test_easy_to_hard_is_a_shuffle_then_a_stable_sort(tmp_path: Path, processor:
     assert first != sorted(first)  # shuffled within equals
     other = prepared("rlvr", folder, processor, order="easy-to-hard", seed=1).dataset["id"]
     assert list(other) != list(found)
+
+
+def test_easy_to_hard_is_the_order_of_releases(tmp_path: Path) -> None:
+    """Counts of different numbers of samples too: a release with another order would be another curriculum."""
+    table = {"id": list("abcd"), "pass_count": [9, 8, 0, 18], "sample_count": [16, 8, 16, 32]}
+    order = data._order(table, settings("rlvr", tmp_path, order="easy-to-hard")).tolist()
+    ties = [order.index(row) for row in range(4)]
+    assert order == manifest.easy_to_hard(table["pass_count"], table["sample_count"], ties) and order[0] == 1
+    assert data.easy_to_hard is manifest.easy_to_hard
 
 
 def test_weighted_draws_live_questions_more_often(tmp_path: Path, processor: Any) -> None:

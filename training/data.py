@@ -25,6 +25,7 @@ from PIL import Image
 
 from curator.answers import format_trace, render
 from curator.errors import SourceError, UsageError
+from curator.manifest import easy_to_hard
 from curator.train import RlvrSettings, Settings, data_facts
 
 datasets.disable_progress_bars()
@@ -254,8 +255,8 @@ def _order(table: dict[str, list[Any]], settings: Settings) -> np.ndarray:
             "none: score the build, or use order=shuffled."
         )
     passed = np.array([k or 0 for k in table["pass_count"]], dtype=float)[order]
-    if settings.order == "easy-to-hard":  # shuffled with the seed, then stably sorted: the seed project's order
-        return np.asarray(order[np.argsort(-passed / drawn, kind="stable")])
+    if settings.order == "easy-to-hard":
+        return np.asarray(order[easy_to_hard(passed.tolist(), drawn.tolist(), range(len(order)))])
     size = settings.rollouts if isinstance(settings, RlvrSettings) else 8
     p = (passed + 0.5) / (drawn + 1)
     live = 1 - p**size - (1 - p) ** size
