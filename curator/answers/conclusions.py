@@ -48,7 +48,7 @@ _UNLIKELY = re.compile(
     r"less|eliminated|inappropriate)\b|不正确|错误|不符合|并?不能|不是|均不|都不|排除"
 )
 _BUT_ALSO = re.compile(
-    r"[.;:]|,\s*(?:and|but|which|while|as|because|since|so|where)\b|\b(?:because|since|while|whereas|although|that|which)\b|因为|而|,"
+    r"[.;:]|,\s*(?:and|but(?! (?:is|are|was|were|does|do|would|can|cannot|not|unlikely|less)\b)|which|while|as|because|since|so|where)\b|\b(?:because|since|while|whereas|although|that|which)\b|因为|而|,"
 )
 _LEAD_IN = re.compile(
     r"^\s*(?:(?:therefore|thus|so|hence|overall|in conclusion|however|but)\b,?\s*)?(?:although|though|while|given|despite|"
@@ -275,7 +275,7 @@ _HEADS = re.compile(
 # "This option is the most appropriate because …": a word on the conclusion before it.
 _AFFIRMS = re.compile(
     r"\W*(?:this|it)(?: (?:option|choice|answer|step|diagnosis|approach|treatment|test))? (?:is|would be) (?:therefore |thus |also )?(?!not\b)"
-    r"(?:the |a )?(?:best|most|correct|right|closest)\b",
+    r"(?:the |a )?(?:best|most|correct|right|closest|first[- ]line|immediate|initial|preferred|standard|definitive|(?:treatment|drug|test) of choice)\b",
     re.I,
 )
 _FOR_EXAMPLE = re.compile(r"\W*(?:for (?:example|instance)|e\.g)\b", re.I)
@@ -397,7 +397,7 @@ def _chosen(reason: str, known: Choices) -> bool:
 
 
 _NOUN = re.compile(
-    r"\b(?:answer|option|choice)\b(?!(?<=of choice)(?: (?:for|in|here|of|to)\b[^.;,]{0,60})? (?:is|are|was|remains) )(?=[^.;]{0,60}(?:\b(?:is|are|was|be)\b|:))|答案"
+    r"\b(?:answer(?! (?:choice|option)s?\b)|option|choice)\b(?!(?<=of choice)(?: (?:for|in|here|of|to)\b[^.;,]{0,60})? (?:is|are|was|remains) )(?=[^.;]{0,60}(?:\b(?:is|are|was|be)\b|:))|答案"
 )
 
 

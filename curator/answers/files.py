@@ -15,6 +15,7 @@ gives
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ from typing import Any
 from curator.answers.grading import grade
 from curator.answers.prompt import labels
 from curator.errors import UsageError
+
+
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(slots=True)
@@ -121,9 +125,9 @@ def grade_file(path: str | Path, *, grader: str = "curator", strict: bool = Fals
 
 def _parsed(line: str, where: str) -> tuple[dict[str, Any], list[str], list[str], str | None]:
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{where}: not JSON ({error.msg}); write one object per line") from None
+        row = _json(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UsageError(f"{where}: not JSON ({getattr(error, 'msg', error)}); write one object per line") from None
     if not isinstance(row, dict):
         raise UsageError(f"{where}: not an object; each line needs response, options and answer_label")
     for name in ("response", "options", "answer_label"):
@@ -135,8 +139,8 @@ def _parsed(line: str, where: str) -> tuple[dict[str, Any], list[str], list[str]
     options = row["options"]
     if isinstance(options, str):
         try:
-            options = json.loads(options)
-        except json.JSONDecodeError:
+            options = _json(options)
+        except (json.JSONDecodeError, RecursionError):
             raise UsageError(f"{where}: 'options' is text, not a list or an object of texts") from None
     names = list(options) if isinstance(options, dict) else None
     texts = list(options.values()) if isinstance(options, dict) else options
@@ -149,5 +153,22 @@ def _parsed(line: str, where: str) -> tuple[dict[str, Any], list[str], list[str]
     key = row.get("answer_label")
     if key is not None and (not isinstance(key, str) or len(key) != 1 or key not in labels(len(texts))):
         known = ", ".join(labels(len(texts))) or "no options"
-        raise UsageError(f"{where}: answer_label is {key!r}; it must be one of {known}, or null to read only")
+        shown = repr(key) if len(repr(key)) <= 40 else f"{repr(key)[:40]}…"
+        raise UsageError(f"{where}: answer_label is {shown}; it must be one of {known}, or null to read only")
     return row, responses, texts, key
+
+
+def _json(text: str) -> Any:
+    """JSON as it can be printed and stored again: half of a surrogate pair, which a response that was cut inside of an emoji
+    ends with, becomes U+FFFD, and a number of more digits than Python reads is text."""
+    found = json.loads(text, parse_int=_whole_number)
+    if "\\u" not in text:
+        return found
+    return json.loads(_HALF_PAIR.sub("\ufffd", json.dumps(found, ensure_ascii=False)), parse_int=_whole_number)
+
+
+def _whole_number(digits: str) -> int | str:
+    try:
+        return int(digits)
+    except ValueError:
+        return digits

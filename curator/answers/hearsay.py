@@ -294,13 +294,15 @@ def reported(lead: str) -> bool:
 # Words that may stand before "answer" and between "I" and "choose". Any other makes it somebody's, or some kind of, answer.
 _KINDS = word_set(
     "correct right best most likely probable appropriate accurate suitable plausible reasonable logical consistent "
-    "fitting final only single overall closest nearest better true proper actual ideal optimal preferred clear obvious "
+    "fitting improved final only single overall closest nearest better true proper actual ideal optimal preferred clear obvious "
     "remaining definitive ultimate predicted suggested proposed selected chosen recommended multiple choice question question's "
     "questions exam short letter model standard corrected revised updated new my own and or next strongest safest valid "
     "precise exact complete required simple direct sensible supported relevant medically clinically scientifically "
     "mathematically very certain treatment therapy drug medication antibiotic agent diagnostic diagnosis management imaging "
     "screening empirical surgical medical therapeutic pharmacological resulting answer option good key specific general simplest comprehensive straightforward concise"
 )
+# What an answer that takes the place of another is called.
+_REVISED = word_set("improved better revised corrected updated")
 _LINKS = word_set(
     "so therefore thus hence then consequently accordingly finally overall ultimately and but is that conclude means "
     "now here conclusion summary because since as it's that's here's explanation solution response step output result "
@@ -318,9 +320,10 @@ _WORDS = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 def is_given(lead: str) -> bool:
     """Is the "answer" that follows this lead one that the response gives ("the correct", "so my final")?"""
     said = _WORDS.findall(_CLAUSE.split(lead.lower())[-1])
+    kind = said[-1:]
     while said and said[-1] in _KINDS:
         said.pop()
-    if not said or not said[-1].isascii():
+    if not said or not said[-1].isascii() or (said[-1] in ("a", "an") and _REVISED.issuperset(kind)):
         return True
     if said[-1] in ("the", "our", "this", "that", "these"):
         return len(said) < 2 or said[-2] not in ("of", "than", "like", "near", "from", "unlike", "not", "never")
@@ -421,7 +424,7 @@ def doubted(tail: str) -> bool:
         if not words.startswith(_REASONS) or head.lstrip(" ,").startswith("as "):
             return (
                 others_say(words)
-                or bool(_VERB_FIRST.match(words))
+                or ("(" not in (aside["comma"] or "") and bool(_VERB_FIRST.match(words)))  # "CT (computed tomography)"
                 or (bool(aside["comma"]) and words.startswith(("if ", "unless ", "until ", "when ")))
             )
     return bool(_ASCRIBED.match(closed) or _VERB_FIRST.match(closed))

@@ -27,7 +27,7 @@ class Found(NamedTuple):
 _CORRECTION = re.compile(
     r"\b(?:wait|actually|correct(?:ion|ing|ed)?\s*(?::|this|that|myself|my)|sorry|apolog\w+|mistake\w*|re-?check\w*|"
     r"re-?consider\w*|re-?evaluat\w*|re-?examin\w*|re-?think\w*|re-?assess\w*|on second thou?ghts?|oops|scratch that|"
-    r"upon (?:further|closer)|revis(?:e|ed|ing)|changed? my|i was wrong|hold on|hmm|misread|let me correct|"
+    r"upon (?:further|closer)|revis(?:e|ed|ing)|improved|(?:better|updated) answer|changed? my|i was wrong|hold on|hmm|misread|let me correct|"
     r"double-?check\w*)|\bno,|更正|纠正|重新|不对|等等|修正|抱歉|错了|应该改|改为|再想"
 )
 
@@ -135,6 +135,7 @@ _NO_ANSWER = re.compile(
 )
 
 
+_REPLACES = re.compile(r"\b(?:improved|revised|corrected|updated)\s+$")
 # "… would be A in a child, but in this adult it is C".
 _BUT_HERE_IS = re.compile(
     r"[^.!?\n]{0,60}?[,;–—-]\s{0,2}(?:but|however|yet)\b,?(?: [\w-]+){0,5}? (?:it|this|that|the (?:correct |best )?(?:answer|choice)) (?:is|must be|should be) "
@@ -265,6 +266,8 @@ def _said(text: str, low: str, at: int, word: str, known: Choices, lettered: boo
         return (Found(at, begin + here.end() + 1, reading), True) if reading.label else None
     if reading.why in ("none", "rejected") and _NO_ANSWER.match(phrase.lower()):
         reading = Reading(None, "several" if phrase.lower().lstrip(" :\"'(").startswith("all") else "refusal")
+    if reading.why == "none" and word == "answer" and _REPLACES.search(lead):
+        reading = Reading(None, "unmatched")  # "Improved answer: none of these": the first one stands no more
     end = begin + (opened[1] if opened else len(phrase) - len(phrase.lstrip()) + len(first_sentence(phrase)))
     if others_say(said) or BY_OTHERS.search(low, at, begin) or _ONE_OF.match(low, begin):
         return None

@@ -56,6 +56,17 @@ _IN_LIST = re.compile(
     r"[АВСЕНІΑΒΕΗΙ](?:(?:(?<=[A-Z][,;/&+、和或].)|(?<=[A-Z][,;/&+、]\s.)|(?<=[A-Z]\s[/&+]\s.)|(?<=[A-Z]\sor\s.)|"
     rf"(?<=[A-Z]\sand\s.))(?!\w)|(?<!\w.)(?=\s?{_JOINT}\s?[(\[]?[A-Z](?!\w)))"
 )
+# "3. [Final Answer] B", over the answer or before it.
+_ANNOUNCED = re.compile(
+    r"^([ \t]*(?:\d{1,2}[.)][ \t]*)?)[\[【(][ \t]*((?:(?:the|my|final|correct|best)[ \t]+){0,2}answer)[ \t]*[\])】][ \t]*:?",
+    re.I | re.M,
+)
+# The words that announce an answer in other languages than English and Chinese: 정답은 B입니다, 正解: B, La respuesta correcta es B.
+_ELSEWHERE = re.compile(
+    r"(?:최종 ?)?정?답(?:은|이|안은)?[ \t]*:?[ \t]*(?=[(\[]?[A-Z](?![A-Za-z]))|(?:正解|答え)(?:は|:)[ \t]*|"
+    r"(?:\b(?:la|die|le) )?(?:bonne |mejor |richtige )?\b(?:respuesta|réponse|antwort)(?: (?:correcta|correcte|finale?))?[ \t]*(?:es|est|ist|lautet|:)(?: |:|(?=[(\[]))",
+    re.I,
+)
 _FENCE = re.compile(r"^[ \t]*```[a-z]*[ \t]*$", re.M)
 _LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}|>+)[ \t]*", re.M)
 
@@ -69,6 +80,10 @@ def plain(text: str) -> str:
         if _ODD.search(text):
             text = text.translate(_ONE_FOR_ONE)
         text = _IN_LIST.sub(lambda m: m[0].translate(_LOOK_ALIKE), text)
+        if "답" in text or "正解" in text or "答え" in text or "éponse" in text:
+            text = _ELSEWHERE.sub("the answer is ", text)
+    if "espuesta" in text or "ntwort" in text:
+        text = _ELSEWHERE.sub("the answer is ", text)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     tags = "<" in text
@@ -90,6 +105,8 @@ def plain(text: str) -> str:
     if "\n" in text and ("\n\n\n" in text or "\n \n" in text):
         text = _BLANK_LINES.sub("\n\n", text)
     text = text.replace("*", "").replace("`", "")
+    if "nswer]" in text or "nswer)" in text or "nswer】" in text:
+        text = _ANNOUNCED.sub(r"\1\2:", text)
     return _UNDERLINE.sub("", text) if "_" in text or "~" in text else text
 
 
@@ -99,9 +116,11 @@ def plain(text: str) -> str:
 # or one of the signs that change a meaning.
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORD = re.compile(
-    rf"([^\W\d_{_CJK}][^\W_{_CJK}]*(?:\.\d+|'s\b)?|(?:(?<![\w.)])[-+])?\d+(?:[.,]\d+)*|[{_CJK}]|[%°+<>=≥≤①-⑳])"
+    rf"((?:[Nn]on-(?=[a-z]))?[^\W\d_{_CJK}][^\W_{_CJK}]*(?:\.\d+|'s\b)?|(?:(?<![\w.)])[-+])?\d+(?:[.,]\d+)*|[{_CJK}]|[%°+<>=≥≤①-⑳])"
 )
-_ASCII_WORD = re.compile(r"([A-Za-z][A-Za-z0-9]*(?:\.\d+|'s\b)?|(?:(?<![\w.)])[-+])?\d+(?:[.,]\d+)*|[%+<>=])", re.A)
+_ASCII_WORD = re.compile(
+    r"((?:[Nn]on-(?=[a-z]))?[A-Za-z][A-Za-z0-9]*(?:\.\d+|'s\b)?|(?:(?<![\w.)])[-+])?\d+(?:[.,]\d+)*|[%+<>=])", re.A
+)
 _THOUSANDS = re.compile(r",(?<=\d,)(?=\d{3}(?!\d))")
 
 
@@ -125,7 +144,7 @@ def _spelt(said: str) -> str:
     """Words spelt one way: "Ewing's" as "ewing", "oesophageal tumours" as "esophageal tumors". No word comes or goes."""
     if "'" in said:
         said = said.replace("'s ", " ")
-    return said.replace("ae", "e").replace("oe", "e").replace("mour", "mor")
+    return said.replace("non-", "non").replace("ae", "e").replace("oe", "e").replace("mour", "mor")
 
 
 # Plural endings, where the word is long enough for the rest to be its singular.

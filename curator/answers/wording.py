@@ -47,7 +47,7 @@ POLAR = {
 OPENS_POLAR = re.compile(
     r"[\s\"'(]*(?:(yes|no|maybe|true|false)\b(?!\s*(?:(?:or|and)\b|[/?])|(?<=no)\.?\s?\d|(?<=maybe),?\s(?:maybe\s)?not\b)"
     r"(?!(?<=no)[ \t]+(?!(?:because|since|as|the|it|its|they|there|this|that|these|those|he|she|we|i|you|an?|in|for|not|but|while|"
-    r"although|according|based|due|given|both|only|however|so|if|when)\b)[a-z])|(是的?|否|不是|没有|不?对的?|错误?的?|不?正确的?)(?=[,.:;!。\s]|$))",
+    r"although|according|based|due|given|both|only|however|so|if|when)\b|(?-i:(?<=no )[A-Z][a-z]{2}))[a-z])|(是的?|否|不是|没有|不?对的?|错误?的?|不?正确的?)(?=[,.:;!。\s]|$))",
     re.I,
 )
 # "Yes, that's a great question!"
@@ -249,7 +249,7 @@ TOPIC = re.compile(
 BUT = re.compile(r"\b(?:but|rather|instead|however)\b[\s,:]*(?:it is|it's|is|rather|instead)?|而是|应为|应选|而应")
 BESIDE = re.compile(r"[\s,]*(?:[(\[](?:option |choice |选项)?|, (?:option|choice) )([A-Z])(?![A-Za-z0-9'])")
 BEFORE_NOT = re.compile(
-    r"\b(?:used to|unless|whether|wonder|not|no|never|neither|nor|without|cannot|doubt|second[- ](?:best|most)|false that|refus(?:e|ed|ing)|unlike|except|excluding|excludes?|excluded|"
+    r"\b(?:used to|unless|even if|whether|wonder|not|no|never|neither|nor|without|cannot|doubt|second[- ](?:best|most)|false that|refus(?:e|ed|ing)|unlike|except|excluding|excludes?|excluded|"
     r"rather than|instead of|other than|less likely than|as opposed to|than|rules? out|"
     r"ruling out|ruled out|(?:can|we|i|and|then|also) eliminate|eliminat(?:ed|ing)|unlikely|against|"
     r"incorrect|wrong|absence of|absent)\b|n't\b|\bover(?: the| option| choice)?[ (\[]*$|"
@@ -264,9 +264,10 @@ AFTER_NOT = re.compile(
     r"(?:(?:the |an? )(?:wrong|incorrect) (?:answer|option|choice)|not|n't|unlikely|less|incorrect|wrong|false|excluded|ruled|never|eliminated|inappropriate|"
     r"contraindicated|unrelated|irrelevant|least|improbable|doubtful|dismissed|discarded|rejected|useless|ineffective|unnecessary|a distractor|"
     rf"of no (?:use|benefit|help|value)|{_NO_PART})\b|(?:isn|aren|doesn|don|wasn|can|won|couldn|wouldn)'?t\b|"
-    rf"(?:plays?|makes?|serves?) {_NO_PART}\b|"
+    rf"(?:plays?|makes?|serves?) {_NO_PART}\b|[-–—:]?\s?(?:we|i) (?:can |may |should |must |would )?(?:eliminate|exclude|reject|discard|rule out|dismiss)\b|"
     r"cannot\b|(?:选?项)?(?:显然|明显|肯定|当然|其实|似乎|可能|可以?|应该?|应当|是|就|也|都|均|并){0,3}(?:不(?!过)|错|排除|无关)|"
-    r"(?:也许|或许|可能|大概|未必|看似|貌似|看起来|似乎)(?:是|为)?(?:对|正确)|是(?:干扰|陷阱|错|常见))"
+    r"(?:也许|或许|可能|大概|未必|看似|貌似|看起来|似乎)(?:是|为)?(?:对|正确)|是(?:干扰|陷阱|错|常见)|"
+    r"(?:은|는|이|가)? ?(?:정?답이 )?(?:아니|아닌|아닙|틀[리렸린립])|(?:で)?は(?:ない|ありません)|じゃない)"
 )
 # Questions that ask for the exception: "the statement that is not true is X", "all are true except X".
 SINGLED_OUT = re.compile(
@@ -336,7 +337,7 @@ def first_sentence(phrase: str) -> str:
 
 # Every match of `TOPIC` and of `BEFORE_NOT` holds one of these, and so does whatever is reported.
 _DENYING = LEADING | word_set(
-    "history risk risks treatment management complication complications prevention used unless whether wonder neither nor "
+    "even history risk risks treatment management complication complications prevention used unless whether wonder neither nor "
     "without second refuse refused refusing unlike except excluding exclude excludes excluded rather instead over other less as "
     "than rule rules ruling ruled eliminate eliminated eliminating against absence absent 不 别 勿 并 排 没 而 无 非"
 )
