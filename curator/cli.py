@@ -408,7 +408,7 @@ def evaluate(
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None,
     prompt: Annotated[str, typer.Option(help="curator or seed.")] = "curator",
     blind: Annotated[bool, typer.Option("--blind", help="Also without the images.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Questions per benchmark.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Questions per benchmark, by a hash of their ids.")] = None,
     against: Annotated[str | None, typer.Option(help="Row of the published table to stand beside.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for results; default evals/MODEL-SUITE.")] = None,
     store: Store = None,

@@ -303,6 +303,8 @@ def markdown(found: Mapping[str, Any]) -> str:
         f"Model {found['model_id']}; {drawn}, at most {settings['max_tokens']:,} tokens, prompt {settings['prompt']}. "
         "Percent; intervals by a bootstrap over images, or by Hoeffding's bound where these are few or all alike; seed-* are MedVLThinker's graders on the same responses.",
     ]
+    if (limit := settings["limit"]) is not None:
+        lines.append(f"At most {progress.counted(limit, 'question')} of each benchmark (--limit), not all of them.")
     if found["left_out"]:
         lines.append("Left out: " + "; ".join(f"{n:,} {why}" for why, n in found["left_out"].items()) + ".")
     if (failed := sum(part["failed"] for part in found["benchmarks"].values())) > 0:

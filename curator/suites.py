@@ -8,6 +8,7 @@ open_suite("builds/mine"), open_suite("ORG/NAME@v1.0.0")
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ class Suite:
 def open_suite(name: str, *, limit: int | None = None, revision: str | None = None) -> Suite:
     """A named suite, a build's or release's folder, or a published set.
 
-    `limit` keeps the first N questions of each benchmark, in the set's order.
+    `limit` keeps N questions of each benchmark, those whose ids have the smallest hashes: in a set's own order those of
+    one image are neighbours.
 
     Raises:
         UsageError: no such suite, or it holds no question with a key.
@@ -66,15 +68,11 @@ def open_suite(name: str, *, limit: int | None = None, revision: str | None = No
     where = _release(name)
     rows = _load(where, revision or (name.partition("@")[2] or None))
     suite = Suite(name, where, [], _rows=rows)
-    seen: dict[str, int] = {}
     for i, row in enumerate(rows):
-        hashes = tuple(hashlib.sha256(image["bytes"]).hexdigest() for image in row["images"])
         if row["answer_label"] is None:
             suite.left_out["no key (open question)"] = suite.left_out.get("no key (open question)", 0) + 1
             continue
-        seen[row["source"]] = seen.get(row["source"], 0) + 1
-        if limit is not None and seen[row["source"]] > limit:
-            continue
+        hashes = tuple(hashlib.sha256(image["bytes"]).hexdigest() for image in row["images"])
         for place, sha256 in enumerate(hashes):
             suite._images.setdefault(sha256, (i, place))
         suite.questions.append(
@@ -82,7 +80,19 @@ def open_suite(name: str, *, limit: int | None = None, revision: str | None = No
         )
     if not suite.questions:
         raise UsageError(f"{where} holds no question with options and a key.")
+    if limit is not None:
+        suite.questions = _some(suite.questions, limit)
     return suite
+
+
+def _some(questions: list[Question], limit: int) -> list[Question]:
+    taken: Counter[str] = Counter()
+    kept = set()
+    for question in sorted(questions, key=lambda one: hashlib.sha256(one.id.encode()).digest()):
+        taken[question.benchmark] += 1
+        if taken[question.benchmark] <= limit:
+            kept.add(question.id)
+    return [question for question in questions if question.id in kept]
 
 
 def _release(name: str) -> str:

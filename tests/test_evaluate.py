@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_set(tmp_path_factory.mktemp("bench"), rows)
 
 
+id_of = attrgetter("id")
 Say = Callable[[suites.Question, int, bool], tuple[str, str] | None]
 
 
@@ -160,6 +162,23 @@ def test_evaluations_at_once_wait_for_the_one_that_builds_the_suite(capsys: pyte
     assert [line.partition(" in ")[0] for line in said] == ["built the suite phantom"]
 
 
+def test_a_limit_takes_questions_of_many_images(tmp_path: Path) -> None:
+    """Ten images of six questions each, one after the other, in two benchmarks."""
+    rows = [row(i, source=source, images=1) for source in ("slake", "vqa-rad") for i in range(60)]
+    for i, one in enumerate(rows):
+        one["id"], one["images"] = f"{one['source']}:{i}", [{"bytes": png((i // 6 * 12, 9, 9)), "path": None}]
+    bench = str(write_set(tmp_path, rows))
+    whole, few, more = (suites.open_suite(bench, limit=limit).questions for limit in (None, 6, 12))
+    assert (
+        [sum(one.benchmark == "slake" for one in some) for some in (few, more)]
+        == [6, 6 * 2]
+        == [len(few) // 2, len(more) // 2]
+    )
+    assert len({one.cluster for one in few}) > 6, "the first six of each are of one image each"
+    assert set(map(id_of, few)) < set(map(id_of, more)), "a larger limit asks the same questions and more"
+    assert [id_of(one) for one in few] == [one.id for one in whole if one.id in set(map(id_of, few))]
+
+
 def test_two_evaluations_are_compared_question_by_question(model: Path, bench: Path, tmp_path: Path) -> None:
     def first(question: suites.Question, _: int, blind: bool) -> tuple[str, str]:
         return RIGHT.format("A"), "stop"
@@ -178,6 +197,7 @@ def test_two_evaluations_are_compared_question_by_question(model: Path, bench: P
 
 def test_the_real_engine_answers_once(model: Path, bench: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     first = run(model, bench, tmp_path, name="one", max_tokens=6, limit=3)
+    assert "At most 3 questions of each benchmark" in evaluate.markdown(first.report)
     assert first.responses.height == 6 and first.report["benchmarks"]["slake"]["tokens"] > 0
     request.getfixturevalue("no_engine")
     again = run(model, bench, tmp_path, name="two", max_tokens=6, limit=3)
@@ -191,7 +211,7 @@ def test_what_cannot_be_evaluated_is_one_line(model: Path, bench: Path, tmp_path
         (lambda: run(model, opened, tmp_path), "holds no question with options and a key"),
         (lambda: run(model, Path("nowhere"), tmp_path), "no suite 'nowhere'"),
         (lambda: run(model, Path("nowhere"), tmp_path, servers=["http://me:secret@a"]), "takes no user and password"),
-        (lambda: run("no/model", bench, tmp_path), "`curator eval` takes a model's folder, or --server URL too."),
+        (lambda: run(Path("no/model"), bench, tmp_path), "`curator eval` takes a model's folder, or --server URL too."),
         (lambda: run(model, Path("medvlthinker"), tmp_path), "type `curator build medvlthinker-eval` first"),
         (lambda: run(model, bench, tmp_path, samples=0), "draw at least one answer"),
         (lambda: run(model, bench, tmp_path, against="3B RL(x)"), "no row '3B RL(x)'"),
