@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,19 +108,18 @@ def evaluate(
         raise NetworkError(f"{error}; `curator eval` takes a model's folder, or --server URL too.") from None
     folder = out or Path("evals") / _slug(model, suite, samples)
     rows: list[dict[str, Any]] = []
-    with RolloutStore(store) as rollouts:
+    by_id = {question.id: question for question in questions.questions}
+    with RolloutStore(store) as rollouts, ExitStack() as stack:
+        # One engine for both passes, opened where an answer is missing: a second would not fit beside it on a GPU.
+        opened = cache(
+            lambda: stack.enter_context(closing(open_engine(solver, replicas=replicas, ray=ray, offline=offline)))
+        )
         for is_blind in (False, True) if blind else (False,):
             asked = list(_requests(questions, solver, model_id, is_blind))
-            by_id = {question.id: question for question in questions.questions}
             what = f"evaluating {Path(model).name}{' without images' if is_blind else ''}"
             with progress.bar(what, len(asked), "answers") as bar:
                 right = 0
-                for request, answer in draw(
-                    asked,
-                    store=rollouts,
-                    engine=lambda: open_engine(solver, replicas=replicas, ray=ray, offline=offline),
-                    read_image=questions.read_image,
-                ):
+                for request, answer in draw(asked, store=rollouts, engine=opened, read_image=questions.read_image):
                     rows.append(_graded(by_id[request.id], request, answer, is_blind))
                     right += rows[-1]["curator"]
                     bar.advance(1, note=f"{right:,} right")

@@ -18,7 +18,7 @@ pytest.importorskip("torch")
 
 
 from curator import answers, compare, evaluate, reference, suites
-from curator.engines import Sample, Sampling, ask
+from curator.engines import Sample, Sampling, ask, open_engine
 from curator.engines.model import identify
 from curator.errors import EngineError, NetworkError, UsageError
 from curator.recipe import Solver
@@ -203,6 +203,28 @@ def test_the_real_engine_answers_once(model: Path, bench: Path, tmp_path: Path, 
     again = run(model, bench, tmp_path, name="two", max_tokens=6, limit=3)
     assert (again.folder / evaluate.RESPONSES).read_bytes() == (first.folder / evaluate.RESPONSES).read_bytes()
     assert again.report == first.report
+
+
+def test_both_passes_share_one_engine_that_is_closed(
+    model: Path, bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, closed = [], []
+
+    def watched(*args: Any, **options: Any) -> Any:
+        engine = open_engine(*args, **options)
+        free = engine.close
+
+        def close() -> None:
+            closed.append(engine)
+            free()
+
+        opened.append(engine)
+        monkeypatch.setattr(engine, "close", close)
+        return engine
+
+    monkeypatch.setattr(evaluate, "open_engine", watched)
+    found = run(model, bench, tmp_path, max_tokens=3, limit=2, blind=True)
+    assert found.responses["blind"].sum() == 4 and len(opened) == 1 and closed == opened
 
 
 def test_what_cannot_be_evaluated_is_one_line(model: Path, bench: Path, tmp_path: Path) -> None:
