@@ -48,7 +48,8 @@ _UNLIKELY = re.compile(
     r"less|eliminated|inappropriate)\b|不正确|错误|不符合|并?不能|不是|均不|都不|排除"
 )
 _BUT_ALSO = re.compile(
-    r"[.;:]|,\s*(?:and|but(?! (?:is|are|was|were|does|do|would|can|cannot|not|unlikely|less)\b)|which|while|as|because|since|so|where)\b|\b(?:because|since|while|whereas|although|that|which)\b|因为|而|,"
+    r"[.;:]|,(?!\s*but (?:is|are|was|were|does|do|would|can|cannot|not|unlikely|less)\b)|"
+    r"\b(?:because|since|while|whereas|although|that|which)\b|因为|而"
 )
 _LEAD_IN = re.compile(
     r"^\s*(?:(?:therefore|thus|so|hence|overall|in conclusion|however|but)\b,?\s*)?(?:although|though|while|given|despite|"
@@ -501,11 +502,14 @@ def _letters(pattern: re.Pattern[str], sentence: str, known: Choices) -> set[str
     return {x for x, _, _ in found} - denied
 
 
+_OWN_LETTER = re.compile(r"^\s?\([A-Z]\)")
+
+
 def _refused(sentence: str, end: int, known: Choices) -> bool:
     """Does the predicate of what stands before `end` turn it down ("Option A, a cyst, is not …")?"""
-    predicate = sentence[end : end + 160]
+    predicate = _OWN_LETTER.sub("", sentence[end : end + 160])
     turned = _UNLIKELY.search(predicate.lower())
-    if not turned or _BUT_ALSO.search(predicate[: turned.start()].lower()):
+    if not turned or _BUT_ALSO.search(predicate[: turned.end()].lower()):
         return False
     between = predicate[: turned.start()]
     return not _MARKED.search(between) and len({x.label for x in known.mentions(between)}) < 2

@@ -301,6 +301,7 @@ _KINDS = word_set(
     "mathematically very certain treatment therapy drug medication antibiotic agent diagnostic diagnosis management imaging "
     "screening empirical surgical medical therapeutic pharmacological resulting answer option good key specific general simplest comprehensive straightforward concise"
 )
+_NOT_THIS = word_set("of than like near from unlike not never eliminate exclude reject discard dismiss")
 # What an answer that takes the place of another is called.
 _REVISED = word_set("improved better revised corrected updated")
 _LINKS = word_set(
@@ -326,7 +327,7 @@ def is_given(lead: str) -> bool:
     if not said or not said[-1].isascii() or (said[-1] in ("a", "an") and _REVISED.issuperset(kind)):
         return True
     if said[-1] in ("the", "our", "this", "that", "these"):
-        return len(said) < 2 or said[-2] not in ("of", "than", "like", "near", "from", "unlike", "not", "never")
+        return len(said) < 2 or said[-2] not in _NOT_THIS
     return said[-1] in _LINKS
 
 

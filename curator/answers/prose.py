@@ -130,7 +130,7 @@ _FORMS = {
 # "The answer must be one of the following": the options again.
 _ONE_OF = re.compile(r"(?:one|any|among) of\b")
 _NO_ANSWER = re.compile(
-    r"[\s:\"'(]*(?:none\b|neither\b|all (?:of|the|options)\b|unknown\b|unclear\b|"
+    r"[\s:\"'(]*(?:that )?(?:none\b|there is no (?:correct|right)\b|neither\b|all (?:of|the|options)\b|unknown\b|unclear\b|"
     r"not (?:given|listed|provided|among|clear|known)|cannot be|can't be|indeterminate|无正确|没有|以上都|以上皆|均不|都不|无法|无$|不确定|未知)"
 )
 

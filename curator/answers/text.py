@@ -212,7 +212,7 @@ def _closes(tag: re.Match[str]) -> bool:
 
 # A base model that has answered goes on to invent the next exercise; a chat model, the next turn.
 _LINE = (
-    r"\n[ \t]*(?=n?e[wx]|q|p[ar]|a[dn]|me|s[ait]|re|fo|hu|us|in|op|ch|[题问用])(?:(?:next |new |another |(?:medical|similar|practice|sample|additional|related|follow-?up) (?=q))?(?:question|q|problem|exercise|example|passage)"
+    r"\n[ \t]*(?=n?e[wx]|q|p[ar]|a[dn]|me|s[ait]|re|fo|hu|us|i[nm]|op|ch|[题问用])(?:(?:next |new |another |improved |revised |(?:medical|similar|practice|sample|additional|related|follow-?up) (?=q))?(?:question|q|problem|exercise|example|passage)"
     r"[ \t]{0,4}(?:no\.?[ \t]{0,4})?\d{0,4}[ \t]{0,4}(?::|\)|\n)|(?:human|user|student|patient)[ \t]{0,4}:"
     r"|(?:题目|问题)[ \t]{0,4}\d{0,4}[ \t]{0,4}:|用户:|(?:user|human)[ \t]*\n"
     r"|(?:instruction|input|options|answer choices|choices)[ \t]*:|instructions[ \t]*(?::|\n))"

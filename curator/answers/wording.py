@@ -264,7 +264,7 @@ AFTER_NOT = re.compile(
     r"(?:(?:the |an? )(?:wrong|incorrect) (?:answer|option|choice)|not|n't|unlikely|less|incorrect|wrong|false|excluded|ruled|never|eliminated|inappropriate|"
     r"contraindicated|unrelated|irrelevant|least|improbable|doubtful|dismissed|discarded|rejected|useless|ineffective|unnecessary|a distractor|"
     rf"of no (?:use|benefit|help|value)|{_NO_PART})\b|(?:isn|aren|doesn|don|wasn|can|won|couldn|wouldn)'?t\b|"
-    rf"(?:plays?|makes?|serves?) {_NO_PART}\b|[-–—:]?\s?(?:we|i) (?:can |may |should |must |would )?(?:eliminate|exclude|reject|discard|rule out|dismiss)\b|"
+    rf"(?:plays?|makes?|serves?) {_NO_PART}\b|[-–—:]?\s?(?:[Ww]e|[Ii]) (?:can |may |should |must |would )?(?:eliminate|exclude|reject|discard|rule out|dismiss)\b|"
     r"cannot\b|(?:选?项)?(?:显然|明显|肯定|当然|其实|似乎|可能|可以?|应该?|应当|是|就|也|都|均|并){0,3}(?:不(?!过)|错|排除|无关)|"
     r"(?:也许|或许|可能|大概|未必|看似|貌似|看起来|似乎)(?:是|为)?(?:对|正确)|是(?:干扰|陷阱|错|常见)|"
     r"(?:은|는|이|가)? ?(?:정?답이 )?(?:아니|아닌|아닙|틀[리렸린립])|(?:で)?は(?:ない|ありません)|じゃない)"
