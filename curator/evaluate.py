@@ -25,8 +25,8 @@ from curator import answers, compare, progress, reference
 from curator.adapters import whole_model
 from curator.engines import Failed, Request, Sample, Sampling, ask, open_engine
 from curator.engines.model import identify, model_folder
-from curator.engines.openai import base_url
 from curator.errors import EngineError, NetworkError, UsageError, in_words
+from curator.plan import ask_servers
 from curator.recipe import Solver
 from curator.rollouts import RolloutStore, draw
 from curator.suites import Question, Suite, open_suite
@@ -77,18 +77,15 @@ def evaluate(
 
     Raises:
         UsageError: no such model, suite or row of the table.
-        EngineError: the engine stopped answering (what was drawn is kept), or gave no answer at all.
+        EngineError: no server answers and the store has no sample of its model; or the engine stopped answering (what was
+            drawn is kept), or gave no answer at all.
     """
     if samples < 1:
         raise UsageError(f"--samples {samples}: draw at least one answer a question.")
     if against is not None and against not in reference.TABLE:
         raise UsageError(f"no row {against!r} in the seed's table; there are {', '.join(reference.TABLE)}.")
-    for url in servers:
-        base_url(url)  # what is no address, or holds a password, is told before the suite is fetched
-    questions = open_suite(suite, limit=limit, revision=suite_revision)
-    whole = model if servers else whole_model(model)
     asked_for = {
-        "model": whole,
+        "model": model,
         "revision": revision,
         "engine": engine,
         "servers": list(servers),
@@ -96,12 +93,13 @@ def evaluate(
         "temperature": (0.0 if samples == 1 else 1.0) if temperature is None else temperature,
         "max_tokens": max_tokens or (64 if suite == "phantom" else 4096),
         "prompt": prompt,
-        "max_pixels": _max_pixels(whole, bool(servers)),
     }
-    try:
-        solver = Solver.model_validate(asked_for)
-    except ValidationError as error:
-        raise UsageError(f"--{in_words(error.errors()[0])}.") from None
+    served = bool(servers) or engine == "openai"
+    if served:
+        ask_servers([_solver(asked_for)], store)
+    questions = open_suite(suite, limit=limit, revision=suite_revision)
+    whole = model if served else whole_model(model)
+    solver = _solver({**asked_for, "model": whole, "max_pixels": _max_pixels(whole, served)})
     try:
         model_id = identify(solver, offline=offline)
     except NetworkError as error:
@@ -142,6 +140,13 @@ def evaluate(
             f"{progress.counted(failed, 'answer')} could not be drawn ({frame.filter(frame['failed'])['why'][0]}): counted as not right."
         )
     return Evaluation(folder, found, frame)
+
+
+def _solver(asked_for: dict[str, Any]) -> Solver:
+    try:
+        return Solver.model_validate(asked_for)
+    except ValidationError as error:
+        raise UsageError(f"--{in_words(error.errors()[0])}.") from None
 
 
 def _requests(suite: Suite, solver: Solver, model_id: str, blind: bool) -> Iterator[Request]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,12 +53,13 @@ def before_anything(build: Build) -> None:
         return
     scorers: list[Solver] = [score, *score.cascade, *score.also] if score.samples else []
     teachers: list[Solver] = [distill, *distill.teachers] if distill else []
-    _ask_servers(build, scorers, "score")
-    _ask_servers(build, teachers, "distill")
+    for stage, asked in (("score", scorers), ("distill", teachers)):
+        elsewhere = runtime.dry_run or runtime.rollouts is not None or build.workspace.facts(stage) is not None
+        ask_servers(asked, runtime.store, may_need_none=elsewhere)
     if runtime.dry_run:
         return
-    asked = [*scorers, *teachers]
-    for solver in asked:
+    solvers = [*scorers, *teachers]
+    for solver in solvers:
         try:
             identify(solver, offline=runtime.offline)
         except NetworkError as error:
@@ -69,7 +71,7 @@ def before_anything(build: Build) -> None:
             raise NetworkError(f"{error}; {ways}.") from None
     if runtime.rollouts and not runtime.rollouts.startswith("hub:"):
         _find_rollouts(Path(runtime.rollouts).expanduser())
-    if asked:
+    if solvers:
         with RolloutStore(runtime.store):
             pass  # it can be written
     for release in build.recipe.dedup.against:
@@ -78,11 +80,11 @@ def before_anything(build: Build) -> None:
                 pass
 
 
-def _ask_servers(build: Build, asked: list[Solver], stage: str) -> None:
-    """Ask the servers of a stage's solvers whether they answer and have the model.
+def ask_servers(asked: Iterable[Solver], store: Path | None, *, may_need_none: bool = False) -> None:
+    """Ask the servers of some solvers whether they answer and have the model, before long work that wants them.
 
-    Which samples a build will want is known only once its rows are. So a dead server ends it where the store has no sample
-    of its model at all; where it may have all that are wanted, or the stage was finished before, one line is said.
+    Which samples will be wanted is known only once the questions are. So a dead server ends it where the store has no sample
+    of its model at all; where it may have all that are wanted, or none may be, one line is said.
 
     Raises:
         EngineError, UsageError: no server answers or has the model, and there is no sample of it.
@@ -91,14 +93,13 @@ def _ask_servers(build: Build, asked: list[Solver], stage: str) -> None:
     from curator.engines.model import identify, uses_servers
     from curator.rollouts import RolloutStore
 
-    runtime = build.runtime
     for solver in {(one.model, *one.servers): one for one in asked if uses_servers(one)}.values():
         try:
             open_engine(solver).close()
         except CuratorError as error:
-            if not (runtime.dry_run or runtime.rollouts or build.workspace.facts(stage)):
-                with RolloutStore(runtime.store) as store:
-                    if not store.holds(identify(solver)):
+            if not may_need_none:
+                with RolloutStore(store) as opened:
+                    if not opened.holds(identify(solver)):
                         raise
             progress.say(f"  {error} Going on: what is wanted of {solver.model} may be stored already.")
 

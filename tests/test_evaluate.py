@@ -246,12 +246,33 @@ def test_what_cannot_be_evaluated_is_one_line(model: Path, bench: Path, tmp_path
         assert line in str(told.value) and "\n" not in str(told.value)
 
 
-def test_a_server_that_is_down_is_no_wrong_answer(bench: Path, tmp_path: Path) -> None:
-    with pytest.raises(EngineError) as told:
-        evaluate.evaluate(
-            "any", str(bench), servers=["http://127.0.0.1:9/v1"], out=tmp_path / "out", store=tmp_path / "store.sqlite"
-        )
-    assert "\n" not in str(told.value) and not (tmp_path / "out" / evaluate.RESULTS).exists()
+DEAD = ["http://127.0.0.1:9/v1"]
+
+
+def test_a_dead_server_is_told_before_the_suite_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "open_suite", lambda *_, **__: pytest.fail("the suite was opened"))
+    with pytest.raises(EngineError, match="no server answers: http://127.0.0.1:9/v1: Connection refused") as told:
+        evaluate.evaluate("any", "phantom", servers=DEAD, out=tmp_path / "out", store=tmp_path / "store.sqlite")
+    assert "\n" not in str(told.value) and not (tmp_path / "out").exists()
+
+
+def test_a_dead_server_is_one_line_where_its_answers_are_stored(
+    bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, solver = tmp_path / "store.sqlite", Solver(model="any", servers=DEAD, temperature=0.0)
+
+    def evaluated() -> evaluate.Evaluation:
+        return evaluate.evaluate("any", str(bench), servers=DEAD, out=tmp_path / "out", store=store)
+
+    with RolloutStore(store) as rollouts:
+        for question in suites.open_suite(str(bench)).questions:
+            messages = answers.render(question, "curator")
+            asked = ask(question.id, messages, question.images, Sampling.of(solver), "any", [0])
+            text = RIGHT.format(question.answer_label)
+            rollouts.put([(asked[0], Sample(question.id, 0, text, "", "stop", 50, 7))], "hand")
+    assert evaluated().report["micro"]["value"] == 1
+    line = "Connection refused. Start it, or check its address. Going on: what is wanted of any may be stored already."
+    assert capsys.readouterr().err.count(line) == 1
 
 
 @pytest.mark.parametrize(
