@@ -149,13 +149,17 @@ MAX_EVIDENCE = 200
 
 
 def _shortened(value: Any) -> Any:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    except (ValueError, TypeError, RecursionError) as error:
+        text = value = f"{type(value).__name__}: {error}"
     return value if len(text) <= MAX_EVIDENCE else f"{text[:MAX_EVIDENCE]}…"
 
 
 def evidence_json(evidence: dict[str, Any]) -> str:
-    """Evidence as compact JSON with sorted keys; '' when there is none."""
-    return json.dumps(evidence, ensure_ascii=False, sort_keys=True, default=str) if evidence else ""
+    """Evidence as compact JSON with sorted keys; '' when there is none. Half a surrogate pair becomes a question mark."""
+    text = json.dumps(evidence, ensure_ascii=False, sort_keys=True, default=str) if evidence else ""
+    return text.encode("utf-8", "replace").decode()
 
 
 def working_schema() -> pa.Schema:

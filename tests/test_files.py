@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator import sources
-from curator.errors import SourceError
+from curator.answers import grade_file
+from curator.errors import SourceError, UsageError
 from curator.recipe import SourceChoice
 from curator.records import BadRow, Record, Verdict
 from curator.sources.archives import Archive
-from curator.sources.files import LocalTree, glob, read_parquet_images, read_rows
+from curator.sources.files import LocalTree, Row, glob, read_parquet_images, read_rows
 
 
 def put(folder: Path, name: str, content: bytes | str) -> LocalTree:
@@ -60,6 +61,11 @@ def test_rows_of_every_kind_of_file(
         ("a.jsonl", '{"q": \n{"q": 1}\n', "unreadable-row"),
         ("b.jsonl", '[1, 2]\n{"q": 1}\n', "wrong-type"),
         ("a.json", '[7, {"q": 1}]', "wrong-type"),
+        ("c.jsonl", f'{{"q": {"1" * 5000}}}\n{{"q": 1}}\n', "unreadable-row"),
+        ("b.json", f'[{{"q": [-{"1" * 5000}]}}, {{"q": 1}}]', "unreadable-row"),
+        ("c.csv", 'q,a\n"two "quoted" words",1\nx,1\n', "unreadable-row"),
+        ("d.csv", 'q,a\n"never closed,1\nx,1\n', "unreadable-row"),
+        ("e.tsv", 'q\ta\n"never closed\t1\nx\t1\n', "unreadable-row"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_one_bad_row(tmp_path: Path, name: str, content: str, reason: str) -> None:
@@ -94,6 +100,33 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, name: str, conte
     assert str(tmp_path / name) in str(error.value)
     assert "\n" not in str(error.value)
     assert error.value.exit_code == 1
+
+
+def test_a_quote_without_its_pair_costs_its_own_line_only(tmp_path: Path) -> None:
+    content = (
+        'q,a\nfirst,1\n"never closed,2\n"two\nlines",3\nplain,4\n"a ""quoted"" word",5\n"again, not closed,6\nlast,7\n'
+    )
+    found = rows(tmp_path, "a.csv", content)
+    assert [(row["a"], row.line) for row in found if isinstance(row, Row)] == [
+        ("1", 2),
+        ("3", 5),
+        ("4", 6),
+        ("5", 7),
+        ("7", 9),
+    ]
+    bad = [json.loads(row.evidence) for row in found if isinstance(row, BadRow)]
+    assert [(one["line"], one["error"]) for one in bad] == [
+        (3, "',' expected after '\"'"),
+        (8, "unexpected end of data"),
+    ]
+
+
+def test_a_text_that_closes_far_away_is_looked_for_only_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curator.sources.files.MAX_LINES", 3)
+    found = rows(tmp_path, "a.csv", 'q,a\n"1\n2\n3",x\n"1\n2\n3\n4"\nlast,x\n')
+    assert [row["q"] for row in found if isinstance(row, Row)] == ["1\n2\n3", "last"]
+    bad = [json.loads(row.evidence) for row in found if isinstance(row, BadRow)]
+    assert bad[0] == {"error": "a quoted text does not end in 3 lines", "line": 5} and len(bad) == 4
 
 
 # -- archives ---------------------------------------------------------------------------------------------------------------
@@ -260,6 +293,16 @@ def test_pictures_of_every_kind_of_parquet_column(tmp_path: Path, kind: str, sta
     assert named and dict(read_parquet_images(tree, "a.parquet", cells_)) == dict.fromkeys(named, PICTURE)
 
 
+def test_text_that_is_not_utf8_in_a_parquet_file_is_one_bad_row(tmp_path: Path) -> None:
+    bytes_ = pa.array([b"one", b"r\xf6ntgen", b"three"])
+    words = pa.Array.from_buffers(pa.string(), 3, bytes_.buffers())
+    pictures = pa.array([{"bytes": PICTURE}] * 3)
+    pq.write_table(pa.table({"q": words, "image": pictures}), tmp_path / "a.parquet")
+    first, bad, third = read_rows(LocalTree(tmp_path), "a.parquet")
+    assert isinstance(bad, BadRow) and bad.reason == "unreadable-row" and "0xf6" in bad.evidence
+    assert (first, third) == ({"q": "one", "image": "a.parquet#0/image"}, {"q": "three", "image": "a.parquet#2/image"})
+
+
 def test_only_the_pictures_column_may_be_plain_bytes(tmp_path: Path) -> None:
     """A writer that does not mark its text as text: its bytes are no picture's name, so the question is not read as one."""
     table = pa.table({"question": [b"Which?"], "answer": ["yes"], "image": [PICTURE]})
@@ -395,3 +438,35 @@ def test_vqa_med_is_read_in_its_zips(tmp_path: Path, split: str, home: str, text
     assert isinstance(record, Record)
     assert (record.options, record.answer) == (["Ct", "Mri"], "Ct")
     assert [data for _, data in source.read_images(record.images)] == [b"picture"]
+
+
+# -- responses to grade -------------------------------------------------------------------------------------------------------
+
+
+def test_a_response_that_was_cut_inside_of_a_character_is_graded_and_can_be_printed(tmp_path: Path) -> None:
+    line = {"response": "The answer is B.\ud83d", "options": ["a\udc00", "\U0001f600"], "answer_label": "B", "n": 0}
+    put(tmp_path, "r.jsonl", json.dumps(line).replace(": 0}", f": {'7' * 5000}}}"))
+    (row,) = grade_file(tmp_path / "r.jsonl")
+    assert row["correct"] and json.dumps(row, ensure_ascii=False).encode()
+    assert (row["response"], row["options"], row["n"]) == (
+        "The answer is B.\ufffd",
+        ["a\ufffd", "\U0001f600"],
+        "7" * 5000,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"answer_label": "1" * 5000}, "answer_label is '1111"),
+        ({"answer_label": "[" * 90_000}, "not JSON"),
+        ({"options": json.dumps("[" * 90_000)}, "'options' is text, not a list"),
+    ],
+)
+def test_a_line_that_cannot_be_graded_is_one_short_line(tmp_path: Path, changes: dict[str, str], says: str) -> None:
+    cells = {"response": '"B"', "options": '["a", "b"]', "answer_label": '"B"', **changes}
+    put(tmp_path, "r.jsonl", "{" + ", ".join(f'"{name}": {cell}' for name, cell in cells.items()) + "}")
+    with pytest.raises(UsageError) as told:
+        list(grade_file(tmp_path / "r.jsonl"))
+    assert f"r.jsonl:1: {says}" in str(told.value)
+    assert "\n" not in str(told.value) and len(str(told.value)) < len(str(tmp_path)) + 200

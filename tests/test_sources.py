@@ -231,9 +231,8 @@ def test_identity_changes_with_a_picture_that_is_mended_or_added(name: str, tmp_
 
 
 def test_a_wrong_where_column_names_the_nearest(tmp_path: Path) -> None:
-    opened = medqa(tmp_path, where={"langauge": "en"})
     with pytest.raises(UsageError, match="no column named 'langauge'; did you mean 'language'"):
-        list(opened.records("train"))
+        list(medqa(tmp_path, where={"langauge": "en"}).records("train"))
 
 
 # -- a user's folder ------------------------------------------------------------------------------------------------------------

@@ -12,11 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import curator
 from curator import sources
+from curator.builds import Runtime
 from curator.errors import SourceError
-from curator.recipe import SourceChoice
-from curator.records import Record, Verdict
+from curator.recipe import Recipe, SourceChoice
+from curator.records import Record, Verdict, to_table
 from curator.sources import REASONS
+from curator.workspace import Workspace
 from source_rows import MISSING, SHAPES, Shape, changed, write
 
 
@@ -95,17 +98,60 @@ def test_the_old_spelling_of_pmc_vqas_answer_column_is_read(tmp_path: Path) -> N
 
 
 _JUNK = st.one_of(
-    st.none(), st.integers(), st.text(max_size=5), st.lists(st.integers(), max_size=2), st.just({}), st.booleans()
-)
+    st.none(), st.integers(), st.text(max_size=5), st.lists(st.integers(), max_size=2), st.just({}), st.booleans(),
+    st.floats(), st.sampled_from(["\ud800", "B\udfff", ["\ud800"], {"A": "\ud800"}, [{"A": 1}], "[" * 5000])
+)  # fmt: skip
 _JSON = [shape for shape in SHAPES if shape.file.endswith((".json", ".jsonl"))]
 
 
-@settings(max_examples=120, deadline=None)
+HALF = "half a pair \ud800"
+
+
+def deep(levels: int) -> str:
+    return "[" * levels + "]" * levels
+
+
+@pytest.mark.parametrize(
+    "name, content, reason",
+    [
+        ("train.jsonl", f'{{"question": {json.dumps(HALF)}, "answer": "yes"}}', "unreadable-row"),
+        ("train.jsonl", f'{{"id": {json.dumps(HALF)}, "question": "Which?", "answer": "yes"}}', "unreadable-row"),
+        ("train.jsonl", f'{{"id": {json.dumps(HALF)}, "question": "", "answer": "yes"}}', "empty-question"),
+        ("train.jsonl", f'{{"question": "Which?", "options": ["a", "b"], "answer": {json.dumps(HALF)}}}', "answer-not-among-options"),
+        ("train.jsonl", f'{{"question": "Which?", "answer": {"7" * 5000}}}', "unreadable-row"),
+        ("train.jsonl", f'{{"question": "", "answer": {deep(900)}}}', "empty-question"),
+        ("train.jsonl", f'{{"question": {deep(90_000)}, "answer": "yes"}}', "unreadable-row"),
+        ("train.json", f'{{"question": "Which?", "answer": {"7" * 5000}}}', "unreadable-row"),
+        ("train.csv", '"Which "one" is it?",yes', "unreadable-row"),
+        ("train.csv", '"Which?,yes', "unreadable-row"),
+    ],
+)  # fmt: skip
+def test_a_hostile_row_is_a_verdict_and_the_others_are_read(
+    tmp_path: Path, name: str, content: str, reason: str
+) -> None:
+    good = '{"question": "Is it?", "answer": "yes"}'
+    whole = {
+        "train.jsonl": f"{good}\n{content}\n{good}\n",
+        "train.json": f"[{good}, {content}, {good}]",
+        "train.csv": f"question,answer\nIs it?,yes\n{content}\nIs it?,yes\n",
+    }
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / name).write_text(whole[name], "utf-8")
+    recipe = Recipe(name="hostile", sources=[SourceChoice(name="folder", data_dir=str(tmp_path / "data"))])
+    found = Workspace(curator.build(recipe, Runtime(out=tmp_path / "out", until="ingest")).path).read_stage("ingest")
+    assert found["reason"].to_list() == ["", "", reason]
+    (place,) = (json.loads(text) for text in found["evidence"] if text)
+    assert place["file"] == name
+
+
+@settings(max_examples=200, deadline=None)
 @given(shape=st.sampled_from(_JSON), data=st.data())
 def test_no_value_in_any_field_is_an_exception(shape: Shape, data: st.DataObject) -> None:
     column = data.draw(st.sampled_from(sorted(shape.good)))
     bad = {**shape.good, column: data.draw(_JUNK)}
     with tempfile.TemporaryDirectory() as folder:
         found = read(write(Path(folder), shape, [shape.good, bad]), shape)
+        to_table(item for item in found if isinstance(item, Record))
+        assert all(f"{item.id}{item.evidence}".encode() for item in found if isinstance(item, Verdict))
     in_split = shape.source != "vqa-rad" or column != "phrase_type"
     assert len(found) == 2 or not in_split

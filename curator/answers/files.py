@@ -26,7 +26,6 @@ from curator.answers.grading import grade
 from curator.answers.prompt import labels
 from curator.errors import UsageError
 
-
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 

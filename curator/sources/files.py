@@ -18,7 +18,7 @@ import io
 import json
 import pickle
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
@@ -45,6 +45,7 @@ class Row(dict[str, Any]):
 
 
 MAX_JSON = 2 << 30  # a JSON document is parsed whole: beyond 2 GB that is no question file
+MAX_LINES = 10_000  # of one CSV row: beyond that a quote was left open, and its end may be that of the file
 
 
 class Tree(Protocol):
@@ -214,31 +215,84 @@ def _wrong_encoding(tree: Tree, path: str, error: UnicodeDecodeError) -> SourceE
     return SourceError(f"{where(tree, path)} is not UTF-8 (byte 0x{byte:02x}): save it as UTF-8.")
 
 
+class _Lines:
+    """The lines of a file, one record after another; those of a record that is none can be read again but for its first."""
+
+    def __init__(self, file: Iterator[str]) -> None:
+        self.number = 0
+        """Of the line that was read last, from 1."""
+        self._file, self._again, self._record = file, deque[str](), list[str]()
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if len(self._record) == MAX_LINES:
+            raise csv.Error(f"a quoted text does not end in {MAX_LINES:,} lines")
+        line = self._again.popleft() if self._again else next(self._file)
+        self._record.append(line)
+        self.number += 1
+        return line
+
+    def begin(self) -> None:
+        """The next line is the first of a record."""
+        self._record.clear()
+
+    def skip_first(self) -> int:
+        """The record is none: its second line is next. Returns the number of its first."""
+        self._again.extendleft(reversed(self._record[1:]))
+        self.number -= len(self._record) - 1
+        return self.number
+
+
 def _read_csv(tree: Tree, path: str, header: tuple[str, ...], delimiter: str) -> Iterator[dict[str, Any] | BadRow]:
+    """A line that is no CSV is one bad row, and reading goes on at the next one.
+
+    A quote that a later row happens to close in good order takes the rows between with it: they are one ragged row then.
+    """
     csv.field_size_limit(min(sys.maxsize, 1 << 30))
-    with _text_lines(tree, path) as lines:
+    readable = False
+    broken = ""
+    with _text_lines(tree, path) as file:
+        lines = _Lines(file)
         if delimiter == "|":  # such files quote nothing: a quotation mark is text
             reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
         else:
             reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        try:
-            names = list(header) or next(reader, [])
+        names = list(header)
+        optional = [name for name in names if name.endswith("?")]
+        required = [name for name in names if not name.endswith("?")]
+        while True:
+            lines.begin()
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                number = lines.skip_first()
+                broken = broken or f"{where(tree, path)} is no readable CSV at line {number}: {error}."
+                if not names:
+                    break
+                yield BadRow("unreadable-row", line=number, error=str(error))
+                continue
+            except UnicodeDecodeError as error:
+                raise _wrong_encoding(tree, path, error) from None
+            if cells is None:
+                break
             if not names:
-                raise SourceError(f"{where(tree, path)} is empty: it has no header line.")
-            optional = [name for name in names if name.endswith("?")]
-            required = [name for name in names if not name.endswith("?")]
-            for cells in reader:
-                if optional:
-                    names = [n.rstrip("?") for n in (required if len(cells) == len(required) else header)]
-                if len(cells) == len(names):
-                    yield Row(zip(names, cells, strict=True), reader.line_num)
-                elif cells:
-                    yield BadRow("ragged-row", cells=len(cells), columns=len(names), line=reader.line_num)
-        except csv.Error as error:
-            line = reader.line_num
-            raise SourceError(f"{where(tree, path)} is no readable CSV at line {line}: {error}.") from None
-        except UnicodeDecodeError as error:
-            raise _wrong_encoding(tree, path, error) from None
+                names = cells
+                if not names:
+                    break
+                continue
+            if optional:
+                names = [n.rstrip("?") for n in (required if len(cells) == len(required) else header)]
+            if len(cells) == len(names):
+                readable = True
+                yield Row(zip(names, cells, strict=True), lines.number)
+            elif cells:
+                yield BadRow("ragged-row", cells=len(cells), columns=len(names), line=lines.number)
+    if broken and not readable:
+        raise SourceError(broken)
+    if not names:
+        raise SourceError(f"{where(tree, path)} is empty: it has no header line.")
 
 
 def _read_jsonl(tree: Tree, path: str) -> Iterator[dict[str, Any] | BadRow]:
@@ -251,7 +305,7 @@ def _read_jsonl(tree: Tree, path: str) -> Iterator[dict[str, Any] | BadRow]:
                     continue
                 try:
                     row = json.loads(line)
-                except (json.JSONDecodeError, RecursionError) as error:
+                except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of too many digits
                     broken = broken or f"line {number}: {error}"
                     yield BadRow("unreadable-row", line=number, error=str(error))
                     continue
@@ -271,20 +325,54 @@ def _read_json(tree: Tree, path: str, unroll: Unroll | None) -> Iterator[dict[st
         raise SourceError(f"{where(tree, path)} is over 2 GB: too large for one JSON document, give JSON lines.")
     data = read_bytes(tree, path)
     try:
-        parsed = _plain_pickle(data) if path.endswith(".pkl") else json.loads(data.decode("utf-8-sig"))
+        parsed, long_number = (_plain_pickle(data), None) if path.endswith(".pkl") else _json(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise _wrong_encoding(tree, path, error) from None
-    except (json.JSONDecodeError, RecursionError, pickle.UnpicklingError, EOFError) as error:
+    except (ValueError, RecursionError, pickle.UnpicklingError, EOFError) as error:
         raise SourceError(f"{where(tree, path)} is no readable {path.rpartition('.')[2].upper()}: {error}.") from None
     try:
         rows = unroll(parsed, path) if unroll else parsed
         if not isinstance(rows, list | Iterator):
             raise TypeError(f"expected a list of rows, found {type(rows).__name__}")
         for row in rows:
-            yield row if isinstance(row, dict) else BadRow("wrong-type", expected="object", found=type(row).__name__)
+            if not isinstance(row, dict):
+                yield BadRow("wrong-type", expected="object", found=type(row).__name__)
+            elif long_number and not _is_json(row):
+                yield BadRow("unreadable-row", error=long_number)
+            else:
+                yield row
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise SourceError(f"{where(tree, path)} is not laid out as documented: {what}.") from None
+
+
+_TOO_LONG = object()
+"""Stands for a whole number of more digits than Python reads, and is no JSON."""
+
+
+def _json(text: str) -> tuple[Any, str | None]:
+    """A document, and what is wrong with a number in it of too many digits, which is `_TOO_LONG` there."""
+    try:
+        return json.loads(text), None
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:
+        return json.loads(text, parse_int=_whole_number), str(error)
+
+
+def _whole_number(digits: str) -> Any:
+    try:
+        return int(digits)
+    except ValueError:
+        return _TOO_LONG
+
+
+def _is_json(row: dict[str, Any]) -> bool:
+    try:
+        json.dumps(row)
+    except (TypeError, RecursionError):
+        return False
+    return True
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -345,16 +433,31 @@ def _read_parquet(tree: Tree, path: str, pictures: tuple[str, ...]) -> Iterator[
             if column in table.column_names:  # only where there is a picture, or how many, never its bytes
                 counts = pc.list_value_length(table[column]) if listy else pc.is_valid(table[column])
                 table = table.set_column(table.schema.get_field_index(column), column, counts)
-        for row in table.to_pylist():
-            for column, listy in images.items():
-                reference = f"{path}#{number}/{column}"
-                count = row.get(column, True)
-                if listy and count is not None:
-                    row[column] = [f"{reference}/{i}" for i in range(count)]
-                else:
-                    row[column] = reference if count else None
+        for row in _python_rows(table):
+            if isinstance(row, dict):
+                _name_images(row, images, f"{path}#{number}")
             yield row
             number += 1
+
+
+def _python_rows(table: pa.Table) -> list[dict[str, Any] | BadRow]:
+    """The rows of a table; one with a text that is not UTF-8, or a date that Python has not, is a bad row."""
+    try:
+        return list(table.to_pylist())
+    except (ValueError, OverflowError) as error:
+        if table.num_rows == 1:
+            return [BadRow("unreadable-row", error=str(error))]
+        return [row for number in range(table.num_rows) for row in _python_rows(table.slice(number, 1))]
+
+
+def _name_images(row: dict[str, Any], images: dict[str, bool], place: str) -> None:
+    """Put references in place of what says where images are: true or their number, or nothing where each row has one."""
+    for column, listy in images.items():
+        count = row.get(column, True)
+        if listy and count is not None:
+            row[column] = [f"{place}/{column}/{i}" for i in range(count)]
+        else:
+            row[column] = f"{place}/{column}" if count else None
 
 
 def _without_image_bytes(file: pq.ParquetFile, group: int, images: dict[str, bool]) -> list[str]:

@@ -152,7 +152,7 @@ class Opened:
                 if problem is not None:
                     raise problem
                 if not layout.keep_repeats:
-                    content = json.dumps(raw, sort_keys=True, default=str)
+                    content = _content(raw)
                     if content in repeated:
                         raise BadRow("repeated-row")
                     repeated.add(content)
@@ -174,21 +174,24 @@ class Opened:
         assert layout.map is not None
         try:
             record = layout.map(raw)
+            record.complete()
         except KeyError as error:
             raise BadRow("missing-field", field=str(error.args[0])) from None
-        except (TypeError, ValueError, AttributeError, IndexError) as error:
+        except (TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
             raise BadRow("wrong-type", error=str(error)) from None
         record.notes = [*raw.notes, *record.notes]
-        record.complete()
         record.images = [self._reference(layout, image) for image in record.images]
         record.source, record.source_split, record.source_revision = self.source.name, raw.split, self.revision
-        native = record.source_id or _by_column(layout, raw)
-        if not native:
+        record.source_id = record.source_id or _by_column(layout, raw)
+        try:
+            json.dumps([getattr(record, name) for name in Record.__dataclass_fields__], ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise BadRow("unreadable-row", error=f"a text is no Unicode: {error.reason}") from None
+        if not record.source_id:
             content = [record.images, record.question, record.options, record.answer]
-            native = hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:16]
-        record.source_id = native
+            record.source_id = hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:16]
         record.license = record.license or self._license(record)
-        record.id = self._name(raw.split, native, taken)
+        record.id = self._name(raw.split, record.source_id, taken)
         return record
 
     def _license(self, record: Record) -> str:
@@ -398,10 +401,17 @@ def _verdict(id: str, reason: str, evidence: str) -> Verdict:
 
 
 def _native_id(layout: Layout, raw: Raw) -> str:
-    return (
-        _by_column(layout, raw)
-        or hashlib.sha256(json.dumps(raw, sort_keys=True, ensure_ascii=False, default=str).encode()).hexdigest()[:16]
-    )
+    """An id for a row that is no question, which may hold anything."""
+    found = _by_column(layout, raw).encode("utf-8", "replace").decode()
+    return found or hashlib.sha256(_content(raw).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _content(raw: Raw) -> str:
+    """What is in a row, as one text; of a row that no JSON can hold, where it stands."""
+    try:
+        return json.dumps(raw, sort_keys=True, ensure_ascii=False, default=str)
+    except (ValueError, TypeError, RecursionError):
+        return json.dumps(raw.place)
 
 
 def _by_column(layout: Layout, raw: Raw) -> str:

@@ -31,7 +31,7 @@ Row = Callable[["Raw"], Record]
 REASONS: dict[str, str] = {
     "missing-field": "the row lacks a field, or holds null there",
     "wrong-type": "a field holds something else than documented",
-    "unreadable-row": "the line is no JSON",
+    "unreadable-row": "the line is no JSON or no CSV, a number in it has more digits than can be read, or a text is no Unicode",
     "ragged-row": "the line has more or fewer cells than the header",
     "empty-question": "no stem",
     "empty-option": "an option without text",
