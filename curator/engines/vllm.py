@@ -106,11 +106,12 @@ class VLLMEngine:
         import torch
         from vllm import LLM
 
-        # A split prefill with per-request seeds breaks vLLM on CPU ("CPU Generator does not use offset").
+        # A split prefill with per-request seeds breaks vLLM on CPU ("CPU Generator does not use offset"). Samples share
+        # whole blocks of their prompt: of vLLM's 128 tokens there, a short question fills none.
         by_device = (
             {"dtype": "bfloat16"}
             if self._on_gpu
-            else {"dtype": "float32", "enforce_eager": True, "enable_chunked_prefill": False}
+            else {"dtype": "float32", "enforce_eager": True, "enable_chunked_prefill": False, "block_size": 32}
         )
         settings = {
             "model": str(self.folder),

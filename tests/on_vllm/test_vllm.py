@@ -84,6 +84,22 @@ def test_samples_do_not_depend_on_the_schedule(engine, questions, monkeypatch):
     assert all(answer.text.endswith("</answer>") for answer in first.values() if "</answer>" in answer.text)
 
 
+def test_the_samples_of_a_short_question_share_its_prompt(engine, questions, monkeypatch):
+    records, images = questions
+    step, finished = engine._llm.llm_engine.step, []
+
+    def noting():
+        outputs = step()
+        finished.extend(output for output in outputs if output.finished)
+        return outputs
+
+    monkeypatch.setattr(engine._llm.llm_engine, "step", noting)
+    engine._forget()
+    drawn(engine, requests(records[:1], 16), images)
+    cached = sorted(output.num_cached_tokens for output in finished)
+    assert cached[0] == 0 and cached[1] * 2 > len(finished[0].prompt_token_ids)
+
+
 def test_the_token_limit_cuts_and_says_so(engine, questions):
     records, images = questions
     cut = drawn(engine, requests(records[:4], 2, Sampling(max_tokens=3, max_pixels=9408)), images)
