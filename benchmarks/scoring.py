@@ -69,6 +69,17 @@ class Work:
         self.runs = 0
         self.storing: list[float] = []
         """The store's share of the processor's time, of each run into it."""
+        self.steps, self.stepping = 0, 0.0
+        """The engine's steps of this run, and the seconds in them."""
+        self._step = self.llm.llm_engine.step
+        self.llm.llm_engine.step = self._counted
+
+    def _counted(self) -> Any:
+        start = time.perf_counter()
+        outputs = self._step()
+        self.steps += 1
+        self.stepping += time.perf_counter() - start
+        return outputs
 
     def requests(self, stop: tuple[str, ...]) -> list[Request]:
         return [
@@ -150,6 +161,7 @@ class Work:
         self.llm.llm_engine.reset_mm_cache()
         self.engine._prompts.clear()
         self.runs += 1
+        self.steps, self.stepping = 0, 0.0
 
 
 class Timed(RolloutStore):
@@ -214,9 +226,13 @@ def lengths(work: Work) -> Iterator[None]:
         core.add_request = original
 
 
-def interleaved(work: Work, contenders: dict[str, Run], rounds: int) -> dict[str, list[tuple[float, float]]]:
-    """Tokens a second of the wall and of the processor, of every contender in every round."""
-    figures: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
+Figures = dict[str, list[tuple[float, float, int, float]]]
+"""Tokens a second of the wall and of the processor, engine steps, and the share of the time outside of them, by round."""
+
+
+def interleaved(work: Work, contenders: dict[str, Run], rounds: int) -> Figures:
+    """Every contender in every round."""
+    figures: Figures = {name: [] for name in contenders}
     for at in range(rounds + 1):
         names = list(contenders)
         for name in names[at % len(names) :] + names[: at % len(names)]:
@@ -225,22 +241,24 @@ def interleaved(work: Work, contenders: dict[str, Run], rounds: int) -> dict[str
             tokens = contenders[name]()
             wall, processor = time.perf_counter() - wall, time.process_time() - processor
             if at:  # the first round warms up
-                figures[name].append((tokens / wall, tokens / processor))
+                figures[name].append((tokens / wall, tokens / processor, work.steps, 1 - work.stepping / wall))
             print(f"  {name}: {tokens:,} tokens, {wall:.1f} s, {processor:.1f} s of the processor", file=sys.stderr)
     return figures
 
 
-def table(figures: dict[str, list[tuple[float, float]]], base: str) -> list[str]:
+def table(figures: Figures, base: str) -> list[str]:
     """Medians, and the median ratio to `base` in the same round with its range."""
     lines = [
-        "| | tokens/s | tokens/s of processor time | ratio (wall) | ratio (processor) |",
-        "|---|---:|---:|---:|---:|",
+        "| | tokens/s | tokens/s of processor time | ratio (wall) | ratio (processor) | engine steps | outside of them |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, runs in figures.items():
         cells = [f"{statistics.median(run[which] for run in runs):,.0f}" for which in (0, 1)]
         for which in (0, 1):
             ratios = [run[which] / other[which] for run, other in zip(runs, figures[base], strict=True)]
             cells.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
+        cells.append(f"{statistics.median(run[2] for run in runs):,.0f}")
+        cells.append(f"{statistics.median(run[3] for run in runs):.1%}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
@@ -288,7 +306,8 @@ def main() -> None:
         f"vLLM {vllm.__version__} on {os.cpu_count()} cores, one computing thread (load average {os.getloadavg()[0]:.0f} at the end: where",
         "others compute too, read the columns of processor time), phantom model and pictures,",
         f"{chosen.questions} questions x {SAMPLES} samples, {chosen.slots} slots, for everyone the same way of sampling; median of",
-        f"{chosen.rounds} interleaved rounds after one to warm up, with the range of the ratios in the same round.",
+        f"{chosen.rounds} interleaved rounds after one to warm up, with the range of the ratios in the same round. How many steps the engine",
+        "took does not depend on the machine's mood; outside of them is what the loop around the engine takes of the wall's time.",
         "",
         "As the model answers, up to `</answer>` or 64 tokens (ratios to everything at once):",
         "",
@@ -312,7 +331,7 @@ def main() -> None:
     work.engine.close()
 
 
-def against(figures: dict[str, list[tuple[float, float]]], ours: str) -> list[str]:
+def against(figures: Figures, ours: str) -> list[str]:
     """Ours over each of the others."""
     lines = ["| over | wall | processor |", "|---|---:|---:|"]
     for name, runs in figures.items():
