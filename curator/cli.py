@@ -410,7 +410,9 @@ def evaluate(
     blind: Annotated[bool, typer.Option("--blind", help="Also without the images.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Questions per benchmark, by a hash of their ids.")] = None,
     against: Annotated[str | None, typer.Option(help="Row of the published table to stand beside.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for results; default evals/MODEL-SUITE.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for results, replaced if there; default evals/MODEL-SUITE.")
+    ] = None,
     store: Store = None,
     replicas: Replicas = 1,
     ray: Ray = None,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -262,6 +262,8 @@ class Comparison:
     micro: Paired
     left_out: int
     """Questions that only one of the two answered."""
+    settings: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    """What the two were asked otherwise: the setting's value in a and in b."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -322,6 +324,9 @@ def markdown(found: Comparison) -> str:
     lines += ["", f"Points of accuracy, {found.b} (B) minus {found.a} (A), paired on the same questions. Tests: "
               f"{', '.join(tests)}; intervals by a bootstrap over images, or by Hoeffding's bound where these are few or all "
               "alike; least detectable at 5 % with power .8."]  # fmt: skip
+    if found.settings:
+        told = "; ".join(f"{name} {a} (A), {b} (B)" for name, (a, b) in found.settings.items())
+        lines.append(f"Settings differ, so not all of a difference is the model's: {told}.")
     if found.left_out:
         lines.append(f"{found.left_out:,} questions that only one of the two answered are left out.")
     return "\n".join(lines) + "\n"

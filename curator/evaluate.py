@@ -11,9 +11,9 @@ Greedy with one sample, temperature 1 with several; then accuracy is the mean ov
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from curator import answers, compare, progress, reference
 from curator.adapters import whole_model
-from curator.engines import Failed, Request, Sample, Sampling, ask, open_engine
+from curator.engines import STOP, Engine, Failed, Request, Sample, Sampling, ask, open_engine
 from curator.engines.model import identify, model_folder
 from curator.errors import EngineError, NetworkError, UsageError, in_words
 from curator.plan import ask_servers
@@ -63,8 +63,8 @@ def evaluate(
     blind: bool = False,
     limit: int | None = None,
     against: str | None = None,
-    out: Path | None = None,
-    store: Path | None = None,
+    out: str | Path | None = None,
+    store: str | Path | None = None,
     seed: int = 0,
     replicas: int = 1,
     ray: str | None = None,
@@ -74,9 +74,10 @@ def evaluate(
 
     `model` is a Hub id, a folder, an adapter's folder or phantom; with `servers`, the name they serve it under.
     `against` names a row of the seed's table (`reference.TABLE`); by default the one the model is comparable with.
+    The default folder is named for model and suite; another evaluation that lies there is replaced only where `out` says so.
 
     Raises:
-        UsageError: no such model, suite or row of the table.
+        UsageError: no such model, suite or row of the table, or the default folder holds another evaluation.
         EngineError: no server answers and the store has no sample of its model; or the engine stopped answering (what was
             drawn is kept), or gave no answer at all.
     """
@@ -84,6 +85,7 @@ def evaluate(
         raise UsageError(f"--samples {samples}: draw at least one answer a question.")
     if against is not None and against not in reference.TABLE:
         raise UsageError(f"no row {against!r} in the seed's table; there are {', '.join(reference.TABLE)}.")
+    store = None if store is None else Path(store)
     asked_for = {
         "model": model,
         "revision": revision,
@@ -104,35 +106,34 @@ def evaluate(
         model_id = identify(solver, offline=offline)
     except NetworkError as error:
         raise NetworkError(f"{error}; `curator eval` takes a model's folder, or --server URL too.") from None
-    folder = out or Path("evals") / _slug(model, suite, samples)
-    rows: list[dict[str, Any]] = []
-    by_id = {question.id: question for question in questions.questions}
-    with RolloutStore(store) as rollouts, ExitStack() as stack:
-        # One engine for both passes, opened where an answer is missing: a second would not fit beside it on a GPU.
-        opened = cache(
-            lambda: stack.enter_context(closing(open_engine(solver, replicas=replicas, ray=ray, offline=offline)))
-        )
-        for is_blind in (False, True) if blind else (False,):
-            asked = list(_requests(questions, solver, model_id, is_blind))
-            what = f"evaluating {Path(model).name}{' without images' if is_blind else ''}"
-            with progress.bar(what, len(asked), "answers") as bar:
-                right = 0
-                for request, answer in draw(asked, store=rollouts, engine=opened, read_image=questions.read_image):
-                    rows.append(_graded(by_id[request.id], request, answer, is_blind))
-                    right += rows[-1]["curator"]
-                    bar.advance(1, note=f"{right:,} right")
-    frame = _frame(rows)
-    if frame["failed"].all():
-        raise EngineError(f"{model} gave no answer at all: {frame['why'][0]}.")
     facts = {
         "model": model,
         "model_id": model_id,
         "suite": suite,
         "suite_origin": questions.origin,
+        "suite_sha256": questions.sha256,
         "left_out": questions.left_out,
-        "settings": {"prompt": prompt, "limit": limit, "seed": seed, **asdict(Sampling.of(solver)), "samples": samples},
+        "settings": {
+            "prompt": prompt, "blind": blind, "limit": limit, "samples": samples, "seed": seed,
+            **asdict(Sampling.of(solver)), "stop": list(STOP),  # as it is read back
+        },
         "against": against or (reference.guess(model) if suite != "phantom" else None),
-    }
+    }  # fmt: skip
+    folder = Path(out or Path("evals") / _slug(model, suite, samples))
+    _before_replacing(folder, facts, asked_for=out is not None)
+    with RolloutStore(store) as rollouts, ExitStack() as stack:
+        # One engine for both passes, opened where an answer is missing: a second would not fit beside it on a GPU.
+        opened = cache(
+            lambda: stack.enter_context(closing(open_engine(solver, replicas=replicas, ray=ray, offline=offline)))
+        )
+        rows = [
+            row
+            for is_blind in ((False, True) if blind else (False,))
+            for row in _answers(questions, solver, model_id, is_blind, rollouts, opened)
+        ]
+    frame = _frame(rows)
+    if frame["failed"].all():
+        raise EngineError(f"{model} gave no answer at all: {frame['why'][0]}.")
     found = report(frame, facts, seed=seed)
     _write(folder, frame, found)
     if (failed := int(frame["failed"].sum())) > 0:
@@ -147,6 +148,82 @@ def _solver(asked_for: dict[str, Any]) -> Solver:
         return Solver.model_validate(asked_for)
     except ValidationError as error:
         raise UsageError(f"--{in_words(error.errors()[0])}.") from None
+
+
+def results(place: str | Path) -> dict[str, Any]:
+    """What an evaluation found, from its folder or a file in it.
+
+    Raises:
+        UsageError: there is none, or its results cannot be read.
+    """
+    path = folder_of(place) / RESULTS
+    if not path.is_file():
+        raise UsageError(f"{place} holds no evaluation: give a folder that `curator eval` wrote, e.g. evals/NAME.")
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        if not {"model_id", "settings", "benchmarks"} <= set(found):
+            raise ValueError
+    except (OSError, ValueError, TypeError):
+        raise _damaged(path) from None
+    return dict(found)
+
+
+def folder_of(place: str | Path) -> Path:
+    """The folder of an evaluation that was named by it or by a file in it."""
+    path = Path(place)
+    return path.parent if path.is_file() else path
+
+
+def _damaged(path: Path) -> UsageError:
+    return UsageError(f"{path} is damaged: run the same `curator eval` again, which draws nothing that is stored.")
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The settings in which two evaluations (their facts or results) differ."""
+    names = dict.fromkeys((*a["settings"], *b["settings"]))
+    pairs = {name: (a["settings"].get(name), b["settings"].get(name)) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _before_replacing(folder: Path, facts: dict[str, Any], *, asked_for: bool) -> None:
+    """Another evaluation is replaced on demand only, and said; the same one goes on.
+
+    Raises:
+        UsageError: the folder holds another, and was not asked for by name.
+    """
+    try:
+        there = results(folder)
+    except UsageError:
+        return  # nothing that could be read
+    changed = [f"{name} {a} → {b}" for name, (a, b) in differences(there, facts).items()]
+    if there["model_id"] != facts["model_id"]:
+        changed.insert(0, f"model {there['model_id']} → {facts['model_id']}")
+    if there.get("suite_sha256") != facts["suite_sha256"]:
+        changed.insert(0, f"other questions of {there.get('suite')}")
+    if not changed:
+        return
+    held = f"{folder} holds another evaluation ({', '.join(changed)})"
+    if not asked_for:
+        raise UsageError(
+            f"{held}: --out {folder}-2 writes beside it, --out {folder} replaces it; samples are kept either way."
+        )
+    progress.say(f"{held}: this one replaces it.")
+
+
+def _answers(
+    suite: Suite, solver: Solver, model_id: str, blind: bool, store: RolloutStore, opened: Callable[[], Engine]
+) -> Iterator[dict[str, Any]]:
+    """The graded answers of one pass, stored ones first."""
+    asked = list(_requests(suite, solver, model_id, blind))
+    by_id = {question.id: question for question in suite.questions}
+    right = 0
+    what = f"evaluating {model_id.partition('@')[0]}{' without images' if blind else ''}"
+    with progress.bar(what, len(asked), "answers") as bar:
+        for request, answer in draw(asked, store=store, engine=opened, read_image=suite.read_image):
+            row = _graded(by_id[request.id], request, answer, blind)
+            right += row["curator"]
+            bar.advance(1, note=f"{right:,} right")
+            yield row
 
 
 def _requests(suite: Suite, solver: Solver, model_id: str, blind: bool) -> Iterator[Request]:
@@ -335,38 +412,46 @@ def _theirs(beside: Mapping[str, float] | None) -> list[str]:
 
 
 def compare_runs(a: str | Path, b: str | Path, *, grader: str = "curator", seed: int = 0) -> compare.Comparison:
-    """Paired comparison of two evaluation folders on the questions they share; `compare.markdown` prints it.
+    """Paired comparison of two evaluation folders on the questions they share; `compare.markdown` prints it, and the
+    settings in which they differ.
 
     Raises:
-        UsageError: a folder holds no evaluation, or they share no question.
+        UsageError: a folder holds no evaluation or a damaged one, or they are of different suites, or share no question.
     """
     if grader not in GRADERS:
         raise UsageError(f"no grader {grader!r}; there are {', '.join(GRADERS)}.")
-    (first, clusters), (second, more) = _read(Path(a), grader), _read(Path(b), grader)
+    found_a, found_b = results(a), results(b)
+    if found_a.get("suite_sha256") != found_b.get("suite_sha256"):
+        raise UsageError(
+            f"{a} is on {_suite(found_a)} and {b} on {_suite(found_b)}: evaluate both on the same suite; samples are kept."
+        )
+    (first, clusters), (second, more) = _read(folder_of(a), grader), _read(folder_of(b), grader)
+    names = folder_of(a).name, folder_of(b).name
     try:
-        return compare.compare(first, second, {**clusters, **more}, names=(_name(Path(a)), _name(Path(b))), seed=seed)
+        found = compare.compare(first, second, {**clusters, **more}, names=names, seed=seed)
     except ValueError:
-        raise UsageError(f"{a} and {b} share no question: evaluate both on the same suite.") from None
+        raise UsageError(f"{a} and {b} share no question: evaluate both without --limit.") from None
+    return replace(found, settings=differences(found_a, found_b))
+
+
+def _suite(found: Mapping[str, Any]) -> str:
+    return f"{found.get('suite')} ({str(found.get('suite_sha256'))[:8]})"
 
 
 def _read(folder: Path, grader: str) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], str]]:
     import polars as pl
 
-    folder = folder.parent if folder.is_file() else folder
-    if not (folder / RESPONSES).is_file():
-        raise UsageError(f"{folder} holds no evaluation: give a folder that `curator eval` wrote, e.g. evals/NAME.")
-    each = (
-        pl.read_parquet(folder / RESPONSES)
-        .filter(~pl.col("blind"))
-        .group_by("benchmark", "id")
-        .agg(pl.col(grader).cast(pl.Float64).mean(), pl.col("cluster").first())
-    )
+    try:
+        each = (
+            pl.read_parquet(folder / RESPONSES)
+            .filter(~pl.col("blind"))
+            .group_by("benchmark", "id")
+            .agg(pl.col(grader).cast(pl.Float64).mean(), pl.col("cluster").first())
+        )
+    except (pl.exceptions.PolarsError, OSError):
+        raise _damaged(folder / RESPONSES) from None
     keys = list(zip(each["benchmark"], each["id"], strict=True))
     return dict(zip(keys, each[grader], strict=True)), dict(zip(keys, each["cluster"], strict=True))
-
-
-def _name(folder: Path) -> str:
-    return folder.parent.name if folder.is_file() else folder.name
 
 
 def _slug(model: str, suite: str, samples: int) -> str:

@@ -8,8 +8,9 @@ open_suite("builds/mine"), open_suite("ORG/NAME@v1.0.0")
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ class Suite:
     origin: str
     questions: list[Question]
     left_out: dict[str, int] = field(default_factory=dict)
+    sha256: str = ""
+    """Of all its questions with a key, under a limit too: the same everywhere that the same is asked."""
     _images: dict[str, tuple[int, int]] = field(default_factory=dict)
     _rows: Any = None
 
@@ -80,6 +83,8 @@ def open_suite(name: str, *, limit: int | None = None, revision: str | None = No
         )
     if not suite.questions:
         raise UsageError(f"{where} holds no question with options and a key.")
+    lines = sorted(json.dumps(astuple(question)) for question in suite.questions)
+    suite.sha256 = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     if limit is not None:
         suite.questions = _some(suite.questions, limit)
     return suite

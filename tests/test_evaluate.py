@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
@@ -195,6 +196,48 @@ def test_two_evaluations_are_compared_question_by_question(model: Path, bench: P
     assert found.micro.difference == pytest.approx(9 / 12)
 
 
+def test_a_comparison_says_which_settings_differ(model: Path, bench: Path, tmp_path: Path) -> None:
+    run(model, bench, tmp_path, name="a", max_tokens=2, limit=2)
+    run(model, bench, tmp_path, name="b", max_tokens=2, limit=3, prompt="seed")
+    found = evaluate.compare_runs(str(tmp_path / "a"), tmp_path / "b")
+    assert found.settings == {"prompt": ("curator", "seed"), "limit": (2, 3)} and found.left_out == 2
+    assert "prompt curator (A), seed (B); limit 2 (A), 3 (B)" in compare.markdown(found)
+    assert not evaluate.compare_runs(tmp_path / "a", tmp_path / "a").settings
+
+
+def test_another_evaluation_is_replaced_only_on_demand(
+    model: Path, bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def typed(model: Path = model, **settings: Any) -> evaluate.Evaluation:
+        settings = {"max_tokens": 2, "limit": 3, **settings}
+        return evaluate.evaluate(str(model), str(bench), store="s.sqlite", engine="transformers", **settings)
+
+    first = typed()
+    page = (first.folder / evaluate.PAGE).read_bytes()
+    for settings, says in (
+        ({"limit": 1, "prompt": "seed"}, r"prompt curator → seed, limit 3 → 1\): --out .*-2 writes beside it"),
+        ({"blind": True}, "blind False → True"),
+    ):
+        with pytest.raises(UsageError, match=says) as told:
+            typed(**settings)
+        assert "\n" not in str(told.value) and (first.folder / evaluate.PAGE).read_bytes() == page
+    assert typed().report == first.report, "the very same goes on"
+    namesake = tmp_path / "elsewhere" / model.name
+    shutil.copytree(model, namesake)
+    (namesake / "chat_template.jinja").write_text("other")
+    with pytest.raises(UsageError, match=rf"model {model.name}@\w+ → {model.name}@\w+"):
+        typed(namesake)
+    write_set(bench_copy := tmp_path / bench.name, [row(i, source="slake") for i in range(3)])
+    with pytest.raises(UsageError, match="other questions of"):
+        evaluate.evaluate(str(model), str(bench_copy), store="s.sqlite", engine="transformers", max_tokens=2, limit=3)
+    assert "replaces" not in capsys.readouterr().err
+    replaced = typed(limit=1, out=str(first.folder))
+    assert replaced.report["micro"]["questions"] == 2
+    assert capsys.readouterr().err.count("holds another evaluation (limit 3 → 1): this one replaces it.\n") == 1
+
+
 def test_the_real_engine_answers_once(model: Path, bench: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     first = run(model, bench, tmp_path, name="one", max_tokens=6, limit=3)
     assert "At most 3 questions of each benchmark" in evaluate.markdown(first.report)
@@ -229,6 +272,12 @@ def test_both_passes_share_one_engine_that_is_closed(
 
 def test_what_cannot_be_evaluated_is_one_line(model: Path, bench: Path, tmp_path: Path) -> None:
     opened = write_set(tmp_path / "open", [row(0, options=[], answer_label=None)])
+    another = write_set(tmp_path / "another", [row(i, source="slake") for i in range(7)])
+    settings: dict[str, Any] = {"max_tokens": 2, "limit": 1}
+    whole, torn, gone = (run(model, bench, tmp_path, name, **settings).folder for name in ("whole", "torn", "gone"))
+    other = run(model, another, tmp_path, "other", **settings).folder
+    (torn / evaluate.RESULTS).write_text('{"model_id": "')
+    (gone / evaluate.RESPONSES).write_bytes(b"PAR1, and no more")
     cases: list[tuple[Callable[[], Any], str]] = [
         (lambda: run(model, opened, tmp_path), "holds no question with options and a key"),
         (lambda: run(model, Path("nowhere"), tmp_path), "no suite 'nowhere'"),
@@ -239,6 +288,12 @@ def test_what_cannot_be_evaluated_is_one_line(model: Path, bench: Path, tmp_path
         (lambda: run(model, bench, tmp_path, against="3B RL(x)"), "no row '3B RL(x)'"),
         (lambda: run(Path("/no/model/here"), bench, tmp_path), "no model folder at /no/model/here"),
         (lambda: evaluate.compare_runs(tmp_path, tmp_path), "holds no evaluation"),
+        (
+            lambda: evaluate.compare_runs(whole, torn),
+            f"{torn / evaluate.RESULTS} is damaged: run the same `curator eval`",
+        ),
+        (lambda: evaluate.compare_runs(whole, gone), f"{gone / evaluate.RESPONSES} is damaged: run the same"),
+        (lambda: evaluate.compare_runs(whole, other), "evaluate both on the same suite; samples are kept"),
     ]
     for call, line in cases:
         with pytest.raises((UsageError, NetworkError)) as told:
