@@ -19,7 +19,8 @@ from curator.errors import SourceError, UsageError
 from curator.recipe import SourceChoice
 from curator.records import BadRow, Record, Verdict
 from curator.sources.archives import Archive
-from curator.sources.files import LocalTree, Row, glob, read_parquet_images, read_rows
+from curator.sources.files import LocalTree, Row, glob, read_rows
+from curator.sources.parquet import read_parquet_images
 
 
 def put(folder: Path, name: str, content: bytes | str) -> LocalTree:

@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 GROUP = "curator.sources"
-_FRAME = {"archives", "closed", "columns", "files", "hub", "licenses", "opened", "remote", "source"}
+_FRAME = {"archives", "closed", "columns", "files", "hub", "licenses", "opened", "parquet", "remote", "source"}
 
 
 def names() -> list[str]:

@@ -16,7 +16,8 @@ from curator.errors import SourceError, UsageError, unknown
 from curator.recipe import SourceChoice
 from curator.records import BadRow, Record, Verdict, evidence_json
 from curator.sources.archives import Archive
-from curator.sources.files import Row, Tree, glob, read_bytes, read_parquet_images, read_rows, where
+from curator.sources.files import Row, Tree, glob, read_bytes, read_rows, where
+from curator.sources.parquet import read_parquet_images
 from curator.sources.source import Layout, Raw, Source
 
 if TYPE_CHECKING:
@@ -358,7 +359,7 @@ class Opened:
 @functools.cache
 def _code_hash(module: str) -> str:
     """A hash of the code that reads: the frame and the adapter's own file, so that a repaired adapter reads again."""
-    frame = ["archives.py", "closed.py", "columns.py", "files.py", "opened.py", "source.py"]
+    frame = ["archives.py", "closed.py", "columns.py", "files.py", "opened.py", "parquet.py", "source.py"]
     paths = [Path(__file__).parent / name for name in frame]
     own = getattr(sys.modules.get(module), "__file__", None)
     return hashlib.sha256(b"".join(path.read_bytes() for path in [*paths, *([Path(own)] if own else [])])).hexdigest()
