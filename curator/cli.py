@@ -477,7 +477,9 @@ def study(
 def push_model(
     folder: Annotated[Path, typer.Argument(help="A trained folder.")],
     repo: Annotated[str, typer.Argument(help="ORG/NAME.")],
-    evaluation: Annotated[list[Path] | None, typer.Option(help="Folder of an evaluation; may be given again.")] = None,
+    evaluation: Annotated[
+        list[Path] | None, typer.Option(help="Folder of an evaluation of these weights; may be given again.")
+    ] = None,
     version: Annotated[str | None, typer.Option(help="Tag, e.g. 1.0.0.")] = None,
     private: Annotated[bool, typer.Option("--private", help="A private repository.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent.")] = False,

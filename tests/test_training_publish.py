@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,18 +161,43 @@ def test_a_version_never_moves(server: HubServer, trained: Path, tmp_path: Path)
         push(server, trained, evaluations=[trained.parent / "eval"], version="v1")
 
 
+def test_an_evaluation_is_of_the_very_weights(server: HubServer, trained: Path, tmp_path: Path) -> None:
+    """Weights trained anew in the same folder are others; the same in another folder are the same."""
+    moved = tmp_path / "moved"
+    shutil.copytree(trained, moved)
+    done = push(server, moved, evaluations=[trained.parent / "eval"], dry_run=True)
+    assert "evaluation/0-eval.json" in done.files
+    weights = moved / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    with pytest.raises(UsageError, match=rf"out@\w+, and the weights in {moved} are moved@\w+: run `curator eval"):
+        push(server, moved, evaluations=[trained.parent / "eval"], dry_run=True)
+
+
+def test_a_limited_evaluation_is_on_the_page_as_such_and_nowhere_else(trained: Path, tmp_path: Path) -> None:
+    home = trained.parent
+    few = evaluate.evaluate(
+        str(trained), str(home / "set"), engine="transformers", max_tokens=4, limit=2, out=tmp_path,
+        store=home / "store.sqlite",
+    ).report  # fmt: skip
+    record = json.loads((trained / train.RECORD).read_text())
+    card = render(record, "org/tiny", [few])
+    assert "At most 2 questions of each benchmark (--limit), not all of them." in card
+    assert "model-index" not in yaml.safe_load(card.split("---")[1])
+
+
 def test_what_cannot_be_published_is_one_line(server: HubServer, trained: Path, tmp_path: Path) -> None:
     other = tmp_path / "eval"
     other.mkdir()
     found = json.loads((trained.parent / "eval" / evaluate.RESULTS).read_text())
-    (other / evaluate.RESULTS).write_text(json.dumps({**found, "model": "phantom"}))
+    (other / evaluate.RESULTS).write_text(json.dumps({**found, "model_id": "phantom@0000000000000000"}))
     unfinished = tmp_path / "unfinished"
     unfinished.mkdir()
     (unfinished / train.RECORD).write_bytes((trained / train.RECORD).read_bytes())
     cases: list[tuple[Path, dict[str, Any], str]] = [
         (tmp_path, {}, "holds no training of curator's"),
         (unfinished, {}, "holds no weights"),
-        (trained, {"evaluations": [other]}, "is an evaluation of phantom, not of"),
+        (trained, {"evaluations": [other]}, "is an evaluation of phantom@0000000000000000, and the weights in"),
+        (trained, {"evaluations": [tmp_path]}, "holds no evaluation"),
         (trained, {"token": READ_TOKEN}, "write access"),
     ]
     for folder, options, line in cases:

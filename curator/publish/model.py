@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from curator.adapters import whole_model
+from curator.engines.model import identify
 from curator.errors import UsageError
-from curator.evaluate import RESULTS, markdown
+from curator.evaluate import RESULTS, folder_of, markdown, results
 from curator.publish.card import escape, template_dir
 from curator.publish.client import Hub, RemoteFile, git_blob, sha256, transport_errors
+from curator.recipe import Solver
 from curator.train import RECORD
 
 _FILES = re.compile(
@@ -60,7 +63,7 @@ def push_model(
     """
     folder = Path(folder)
     record = _record(folder)
-    found = [_evaluation(Path(place), folder) for place in evaluations]
+    found = [_evaluation(place, folder) for place in evaluations]
     if repo.count("/") != 1:
         raise UsageError(f"{repo!r} is no name on the Hub: give ORG/NAME.")
     card = render(record, repo, found)
@@ -70,7 +73,7 @@ def push_model(
     content: dict[str, Path | bytes] = {path.name: path for path in paths}
     content["README.md"] = card.encode()
     for i, place in enumerate(evaluations):
-        content[f"evaluation/{i}-{Path(place).name}.json"] = (_folder(Path(place)) / RESULTS).read_bytes()
+        content[f"evaluation/{i}-{Path(place).name}.json"] = (folder_of(place) / RESULTS).read_bytes()
     hub = Hub(repo, endpoint=endpoint, token=token)
     remote, head, tags = ({}, None, {}) if dry_run and token is None and not _logged_in() else _look(hub)
     changed = [name for name, what in content.items() if not _same(remote.get(name), what)]
@@ -158,17 +161,13 @@ def _record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _folder(place: Path) -> Path:
-    return place.parent if place.is_file() else place
-
-
-def _evaluation(place: Path, model: Path) -> dict[str, Any]:
-    path = _folder(place) / RESULTS
-    if not path.is_file():
-        raise UsageError(f"{place} holds no evaluation: give a folder that `curator eval` wrote.")
-    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    if Path(found["model"]).resolve() != model.resolve():
-        raise UsageError(f"{place} is an evaluation of {found['model']}, not of {model}.")
+def _evaluation(place: str | Path, folder: Path) -> dict[str, Any]:
+    found = results(place)
+    now = identify(Solver(model=whole_model(str(folder))))
+    if found["model_id"].rpartition("@")[2] != now.rpartition("@")[2]:
+        raise UsageError(
+            f"{place} is an evaluation of {found['model_id']}, and the weights in {folder} are {now}: run `curator eval {folder}`."
+        )
     return found
 
 
@@ -240,8 +239,10 @@ def _metadata(record: dict[str, Any], evaluations: Sequence[dict[str, Any]]) -> 
     repo = settings["dataset"].removeprefix("hub:")
     if re.fullmatch(r"[\w.-]+/[\w.-]+", repo) and not record.get("data", {}).get("manifest_sha256"):
         data["datasets"] = [repo]
-    if evaluations:
-        data["model-index"] = [{"name": "model", "results": [r for found in evaluations for r in _results(found)]}]
+    # What leaderboards read is about whole benchmarks; a limited evaluation is on the page, which says that it is limited.
+    whole = [found for found in evaluations if found["settings"]["limit"] is None]
+    if whole:
+        data["model-index"] = [{"name": "model", "results": [r for found in whole for r in _results(found)]}]
     return data
 
 
