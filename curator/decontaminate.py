@@ -7,11 +7,11 @@
 Four things count as a leak:
 
 - **image**: the same bytes, the same pixels, or a near copy (`image_match.py`);
-- **question**: the same words. A stem that stands before several sets of options ("Which of these is true?") must have
-  the same options too;
+- **question**: the same words. A stem that has several answers ("Which of these is true?") must have the same options too;
 - **near-duplicate**: Jaccard similarity of the word 5-grams of question + options >= .8;
 - **ngram**: a shared run of 13 words of the question that is no boilerplate. Of a run's nine 5-grams more than half are
   frequent, on either side, in boilerplate; so is a run full of numbers, or one that a benchmark uses with several pictures.
+  What is frequent among the rows alone may also be a leak that stands there often: a shared stretch of 30 words counts.
 
 Where there are pictures on either side, words alone count only against a long case: a benchmark's question of 40 words or
 more with a run of 13 that is no boilerplate. "What is the organ in the lower right corner of the body in this image?" about
@@ -47,8 +47,11 @@ FREQUENT, FREQUENT_SHARE = 10, 1e-4
 NUMERIC = 13
 """A run whose nine 5-grams hold this many numbers and symbols (one word is in up to five of them: about three in a run of
 13) lists doses or vital signs, which two cases share by chance."""
+LONG = 18
+"""Shared runs from which words are no boilerplate however often the rows hold them: a stretch of 30 words, or several
+shorter ones. Of 9,773 questions of six text exams no ten share more than 15 words in a row, vital signs aside."""
 GENERIC = 3
-"""A stem with this many different sets of options is no question by itself."""
+"""A stem with this many different answers is no question by itself. Other options around one answer are the same question."""
 CASE = 40
 """Words from which on a question with a picture tells a case that its words alone give away. The longest of SLAKE,
 which are asked of many pictures, has 21 (28 Chinese characters), of VQA-RAD 22; MedXpertQA-MM's median is 60."""
@@ -143,10 +146,14 @@ class References:
         return _distinct(self.grams)
 
     @cached_property
+    def gram_places(self) -> I64:
+        """Where each 5-gram of the rows stands in the table."""
+        return np.searchsorted(self.gram_table, self.grams)
+
+    @cached_property
     def gram_pairs(self) -> tuple[I64, I64]:
         """Different (5-gram, row) pairs, sorted."""
-        place = np.searchsorted(self.gram_table, self.grams)
-        pairs = _distinct(place * np.int64(len(self.ids)) + self.owner)
+        pairs = _distinct(self.gram_places * np.int64(len(self.ids)) + self.owner)
         return pairs // len(self.ids), pairs % len(self.ids)
 
     @cached_property
@@ -181,19 +188,26 @@ class References:
         """All different runs, sorted."""
         return _distinct(self.runs[0])
 
-    def specific_runs(self, frequent: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Which runs of the table are no boilerplate, given which 5-grams of the table are frequent."""
+    @cached_property
+    def wordy_runs(self) -> npt.NDArray[np.bool_]:
+        """Which runs of the table are neither full of numbers nor asked of several pictures."""
         _, rows, starts = self.runs
         place = self.run_places
-        common = np.concatenate([[0], np.cumsum(frequent[np.searchsorted(self.gram_table, self.grams)])])
-        covered = common[starts + _SPAN] - common[starts]
         numbers = np.concatenate([[0], np.cumsum(self.numeric, dtype=np.int64)])
-        numeric = numbers[starts + _SPAN] - numbers[starts] >= NUMERIC
-        specific = np.ones(len(self.run_table), bool)
-        specific[place[(covered * 2 > _SPAN) | numeric]] = False
+        wordy = np.ones(len(self.run_table), bool)
+        wordy[place[numbers[starts + _SPAN] - numbers[starts] >= NUMERIC]] = False
         shown = self.pictures[rows] != 0
         scopes_of = np.unique(np.stack([place[shown].astype(np.uint64), self.pictures[rows[shown]]]), axis=1)[0]
-        specific[np.bincount(scopes_of.astype(np.int64), minlength=len(specific)) > 1] = False
+        wordy[np.bincount(scopes_of.astype(np.int64), minlength=len(wordy)) > 1] = False
+        return wordy
+
+    def specific_runs(self, frequent: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which runs of the table are no boilerplate, given which 5-grams of the table are frequent."""
+        starts = self.runs[2]
+        common = np.concatenate([[0], np.cumsum(frequent[self.gram_places])])
+        covered = common[starts + _SPAN] - common[starts]
+        specific = self.wordy_runs.copy()
+        specific[self.run_places[covered * 2 > _SPAN]] = False
         return specific
 
 
@@ -334,7 +348,7 @@ class _Judge:
     """Which references a row leaks into by words alone."""
 
     specific: npt.NDArray[np.bool_]
-    """References with a run that is no boilerplate."""
+    """References with enough words that are no boilerplate."""
     case: npt.NDArray[np.bool_]
     """Those that leak by words whatever the pictures: long and specific."""
     text: npt.NDArray[np.bool_]
@@ -349,30 +363,37 @@ class _Judge:
 def _text_leaks(rows: pl.DataFrame, references: References, scan: Scan) -> list[Leak]:
     """Every leak by words."""
     gram_offsets, _ = references.gram_rows
-    frequent = _frequent(scan.gram_counts, rows.height) | _frequent(np.diff(gram_offsets), len(references.ids))
-    specific_runs = references.specific_runs(frequent)
-    specific = np.zeros(len(references.ids), bool)
-    specific[references.runs[1][specific_runs[references.run_places]]] = True
+    theirs = _frequent(np.diff(gram_offsets), len(references.ids))
+    own = references.specific_runs(theirs)
+    rare = references.specific_runs(theirs | _frequent(scan.gram_counts, rows.height))
+    # Frequent among the rows is boilerplate, or a leak that stands there often: one rare run is enough, of others LONG.
+    weights = np.where(rare, LONG, own.astype(np.int64))
+    of_reference = np.bincount(references.runs[1], weights[references.run_places], minlength=len(references.ids))
+    specific = of_reference >= LONG
     case = specific & (references.words >= CASE)
     judge = _Judge(specific, case, case | (references.pictures == 0), scan.pictures != 0)
     return [
         *_question_leaks(references, scan, judge),
         *_near_leaks(rows, references, scan, judge),
-        *_run_leaks(references, scan, judge, specific_runs),
+        *_run_leaks(references, scan, judge, weights),
     ]
 
 
-def _run_leaks(
-    references: References, scan: Scan, judge: _Judge, specific_runs: npt.NDArray[np.bool_]
-) -> Iterator[Leak]:
-    chosen = specific_runs[scan.hit_runs]
+def _run_leaks(references: References, scan: Scan, judge: _Judge, weights: I64) -> Iterator[Leak]:
+    """Rows whose shared runs weigh `LONG` with a reference; as evidence, how many times that."""
+    weight = weights[scan.hit_runs]
+    enough = np.bincount(scan.hit_rows, weight, minlength=len(judge.pictured)) >= LONG
+    chosen = (weight > 0) & enough[scan.hit_rows]
     hits: dict[int, set[int]] = {}
     for row, run in zip(scan.hit_rows[chosen].tolist(), scan.hit_runs[chosen].tolist(), strict=True):
         hits.setdefault(row, set()).add(run)
     offsets, holding = references.run_rows
     for row, runs in hits.items():
-        holders = [holding[offsets[run] : offsets[run + 1]] for run in runs]
-        others, shared = np.unique(judge.eligible(row, np.concatenate(holders)), return_counts=True)
+        holders = [judge.eligible(row, holding[offsets[run] : offsets[run + 1]]) for run in runs]
+        weighing = np.repeat(weights[list(runs)], [len(held) for held in holders])
+        others, which = np.unique(np.concatenate(holders), return_inverse=True)
+        shared = np.bincount(which, weighing, minlength=len(others)) // LONG
+        others, shared = others[shared > 0], shared[shared > 0]
         for name, best in _best(references, others, shared):
             yield row, "ngram", name, references.ids[int(others[best])], evidence_json({"runs": int(shared[best])})
 
@@ -387,12 +408,7 @@ def _best(references: References, others: I64, score: npt.NDArray[Any]) -> Itera
 
 def _question_leaks(references: References, scan: Scan, judge: _Judge) -> Iterator[Leak]:
     by_question = _groups(references.question)
-    variants: dict[int, set[tuple[int, int]]] = {}
-    for question, members in by_question.items():
-        variants[question] = {_substance(references.options[i], references.answer[i]) for i in members.tolist()}
-    own: dict[int, set[tuple[int, int]]] = {}
-    for question, options, answer in zip(scan.question.tolist(), scan.options, scan.answer, strict=True):
-        own.setdefault(question, set()).add(_substance(options, answer))
+    generic = _generic(references.question, references.answer) | _generic(scan.question, scan.answer)
     for at, row in enumerate(scan.asked_rows.tolist()):
         question = int(scan.question[at])
         others = judge.eligible(row, by_question[question])
@@ -400,12 +416,19 @@ def _question_leaks(references: References, scan: Scan, judge: _Judge) -> Iterat
         equal = np.array(
             [_substance(references.options[i], references.answer[i]) == mine for i in others.tolist()], bool
         )
-        if len(variants[question]) >= GENERIC or len(own[question]) >= GENERIC:
+        if question in generic:
             counts = judge.specific[others] | equal
             others, equal = others[counts], equal[counts]
         for name, best in _best(references, others, equal):
             evidence = evidence_json({"same_options": bool(equal[best])})
             yield row, "question", name, references.ids[int(others[best])], evidence
+
+
+def _generic(questions: U64, answers: U64) -> set[int]:
+    """The questions that have so many different answers that their words alone are no question."""
+    different = np.unique(np.stack([questions, answers]), axis=1)[0]
+    values, counts = np.unique(different, return_counts=True)
+    return set(values[counts >= GENERIC].tolist())
 
 
 def _substance(options: Any, answer: Any) -> tuple[int, int]:

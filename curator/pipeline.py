@@ -47,7 +47,7 @@ STAGES = [
     Stage(stages.ingest, stages.ingest_settings),
     Stage(stages.images, lambda build: build.recipe.images.model_dump(), version=2),
     Stage(stages.dedup, stages.dedup_settings),
-    Stage(stages.decontaminate, stages.decontaminate_settings, version=2),
+    Stage(stages.decontaminate, stages.decontaminate_settings, version=3),
     Stage(stages.score, stages.score_settings, version=2),
     Stage(stages.select, stages.select_settings, version=2),
     Stage(stages.distill, stages.distill_settings, version=2),

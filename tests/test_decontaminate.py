@@ -114,6 +114,22 @@ def test_a_stem_that_stands_before_many_sets_of_options_leaks_only_with_its_own(
     assert set(leaks(ours, bench.head(2))) == {"r0", "r1"}  # stands before two only: no boilerplate yet
 
 
+def test_other_options_around_one_answer_make_no_stem_generic():
+    stem = "What is the drug of choice for tularemia?"
+    bench = rows({"question": stem, "options": ["streptomycin", "a", "b"]})
+    ours = rows(*({"question": stem, "options": ["streptomycin", f"x{i}", f"y{i}"]} for i in range(4)))
+    assert set(leaks(ours, bench)) == {"r0", "r1", "r2", "r3"}
+
+
+@pytest.mark.parametrize("copies", [1, 9, 10, 40])
+@pytest.mark.parametrize("ours, theirs", [([], []), (["ours"], ["theirs"])])
+def test_a_case_is_a_leak_however_many_questions_the_rows_ask_of_it(copies, ours, theirs):
+    asked = rows(*({"question": f"{CASE_REPORT} what about matter{i}", "images": ours} for i in range(copies)))
+    bench = rows({"question": f"{CASE_REPORT} which sign would settle it", "images": theirs})
+    found = leaks(asked, bench, images("ours", "theirs"))
+    assert len(found) == copies and all("ngram" in kinds for kinds in found.values())
+
+
 def test_boilerplate_of_the_training_set_is_no_leak():
     boilerplate = (
         "which of the following is the most appropriate next step in the management of this patient today please"

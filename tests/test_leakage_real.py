@@ -154,3 +154,23 @@ def test_medxpertqa_holds_cases_of_medqa():
     )
     assert strong.filter(pl.col("runs") > 1).height == 3
     assert found.verdicts.filter(~pl.col("keep")).height <= 8  # of 1,273: hardly anything but those
+
+
+def test_a_case_of_medqa_is_found_however_often_it_stands_there():
+    """The case without its last sentence, before 30 other questions: all but the few cases of under 30 words."""
+    med_qa = table(
+        [
+            {"id": str(i), "question": r["question"], "options": [], "answer": r["answer"], "images": []}
+            for i, r in enumerate(raw("medqa/phrases_no_exclude_test.jsonl"))
+        ]
+    )
+    asked = head_qa("train")["question"].to_list()
+    often = [
+        {"id": f"{case}:{i}", "question": f"{question.rpartition('. ')[0]} {asked[i]}", "options": [], "answer": str(i), "images": []}
+        for case, question in enumerate(med_qa["question"][:100]) for i in range(30)
+    ]  # fmt: skip
+    ours = pl.concat([table(often), med_qa[600:]])
+    found = check(ours, pictures(set()), [fingerprint("medqa", med_qa[:100], pictures(set()))])
+    dropped = found.verdicts.filter(~pl.col("keep"))["id"]
+    assert dropped.str.contains(":").sum() == 2880  # 96 cases
+    assert (~dropped.str.contains(":")).sum() <= 8  # of 673 that stand there once: cases that the benchmark asks twice
