@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -254,10 +255,8 @@ def folder(tmp_path: Path, name: str, content: str, **choice: object) -> list[Re
         ("mine.csv", "Stem,o1,o2,Key\nWhich?,heart,lung,b)\n", {"question": "Stem", "options": ["o1", "o2"], "answer": "Key"},
          (["heart", "lung"], "lung")),
         ("mine.csv", "question,options,answer\nWhich?,heart | lung,lung\n", {}, (["heart", "lung"], "lung")),
-        ("mine.csv", "question,A,B,answer\nWhich?,heart,lung,1\n", {}, (["heart", "lung"], "lung")),
         ("mine.csv", "question,A,B,label\nWhich?,heart,lung,0\n", {}, (["heart", "lung"], "heart")),
         ("mine.csv", "question,A,B,C,answer\nHow many?,2,1,0,1\n", {}, (["2", "1", "0"], "1")),
-        ("test.jsonl", '{"question": "Which?", "choices": ["heart", "lung"], "label": 1}\n', {}, (["heart", "lung"], "lung")),
         ("test.jsonl", '{"question": "Which?", "options": {"A": "heart", "B": "lung"}, "answer_idx": "A"}\n', {},
          (["heart", "lung"], "heart")),
         ("test.jsonl", '{"question": "Is it?", "answer": "no"}\n', {}, (["Yes", "No"], "No")),
@@ -279,12 +278,59 @@ def test_columns_of_a_folder(
 
 @pytest.mark.parametrize(
     ("row", "reason"),
-    [("Which?,heart,lung,2", "unknown-label"), ("How many?,1,2,1", "answer-not-among-options")],
+    [("Which?,heart,lung,3", "unknown-label"), ("How many?,1,2,1", "answer-not-among-options")],
     ids=["no such option", "the number may be an option's place or its text"],
 )
 def test_a_number_that_names_no_option_or_perhaps_two_is_no_key(tmp_path: Path, row: str, reason: str) -> None:
     (verdict,) = folder(tmp_path, "mine.csv", f"question,A,B,label\n{row}\n")
     assert isinstance(verdict, Verdict) and verdict.reason == reason
+
+
+NUMBERED: dict[str, tuple[list[Any], list[str | None]]] = {
+    "a 0 is of 0 to 2": ([1, 2, 0], ["b", "c", "a"]),
+    "the last of three is of 1 to 3": ([1, 2, 3], ["a", "b", "c"]),
+    "numbers as text": (["1", " 3"], ["a", "c"]),
+    "0 to 3 are too many, and of 0 to 2": ([0, 3, 1], ["a", None, "b"]),
+    "what is beyond either way proves nothing": ([-1, 3, 4, 1], [None, "c", None, "a"]),
+    "letters and texts need no proof": (["B", "c", 3], ["b", "c", "c"]),
+    "a hidden key needs none either": ([-1, -1], [None, None]),
+}
+
+
+@pytest.mark.parametrize("case", NUMBERED)
+@pytest.mark.parametrize("column", ["answer", "answer_idx"])
+def test_a_file_proves_what_its_keys_count_from(tmp_path: Path, case: str, column: str) -> None:
+    keys, answers = NUMBERED[case]
+    if column == "answer_idx":  # a text is no key there
+        keys = ["C" if key == "c" else key for key in keys]
+    rows = [{"question": f"Which {n}?", "options": ["a", "b", "c"], column: key} for n, key in enumerate(keys)]
+    found = folder(tmp_path, "train.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert [item.answer if isinstance(item, Record) else None for item in found] == answers
+
+
+def test_each_file_counts_as_it_proves_itself(tmp_path: Path) -> None:
+    for name, keys in {"train-0.csv": "012", "train-1.csv": "312", "test.csv": "11"}.items():
+        lines = "".join(f"{name} {n}?,a,b,c,{key}\n" for n, key in enumerate(keys))
+        (tmp_path / name).write_text(f"question,A,B,C,label\n{lines}")
+    opened = mine(tmp_path)
+    assert [i.answer for i in opened.records("train") if isinstance(i, Record)] == ["a", "b", "c", "c", "a", "b"]
+    with pytest.raises(
+        SourceError, match=r"test\.csv has numbers as keys, none of them 0 .*`options: {keys: one-based}`"
+    ):
+        list(opened.records("test"))
+    for said, answer in (("zero-based", "b"), ("one-based", "a")):
+        told = mine(tmp_path, options={"keys": said})
+        assert [i.answer for i in told.records("test") if isinstance(i, Record)] == [answer] * 2
+    with pytest.raises(UsageError, match="option keys is '1'; give one of zero-based, one-based"):
+        mine(tmp_path, options={"keys": "1"})
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_answers_text_proves_what_its_number_counts_from(tmp_path: Path, first: int) -> None:
+    """Beside texts the number of a middle option is enough; what the texts prove holds for a row without one."""
+    lines = f"One?,a,b,c,d,b,{1 + first}\nTwo?,a,b,c,d,,{1 + first}\n"
+    found = folder(tmp_path, "train.csv", f"question,A,B,C,D,answer,answer_idx\n{lines}")
+    assert [(i.answer, i.answer_label) for i in found if isinstance(i, Record)] == [("b", "B")] * 2
 
 
 def test_a_mapped_column_that_is_not_there_says_so(tmp_path: Path) -> None:

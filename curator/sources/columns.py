@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,7 +16,7 @@ import yaml
 from curator.errors import SourceError, UsageError, unknown
 from curator.recipe import SourceChoice
 from curator.records import LABELS, BadRow, Record
-from curator.sources.files import LocalTree, Tree, read_bytes
+from curator.sources.files import LocalTree, Tree, read_bytes, read_rows, where
 from curator.sources.opened import Opened, local_path
 from curator.sources.source import Layout, Raw, Source
 
@@ -33,6 +34,8 @@ USUAL: dict[str, tuple[str, ...]] = {
 }
 SPELLED_OUT = (("A", "B", "C", "D", "E"), ("option_A", "option_B", "option_C", "option_D", "option_E"),
                ("opa", "opb", "opc", "opd", "ope"), ("Choice A", "Choice B", "Choice C", "Choice D", "Choice E"))  # fmt: skip
+KEYS = ("zero-based", "one-based")
+"""Values of option `keys`: the number of the first option, where keys are numbers."""
 KINDS = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
           "dev": "validation", "test": "test", "testing": "test"}  # fmt: skip
@@ -85,8 +88,15 @@ def _opened(source: Source, choice: SourceChoice, tree: Tree, config: str, licen
     if not splits:
         raise SourceError(f"no question files in {tree.where}: looked for {', '.join(f'*{kind}' for kind in KINDS)}.")
     images = choice.columns.get("images", USUAL["images"])
+    pictures = (images,) if isinstance(images, str) else tuple(images)
+
+    @functools.cache
+    def first_key(path: str) -> int:
+        said = choice.options.get("keys")
+        return KEYS.index(said) if said else _first_key(tree, path, choice.columns, pictures)
+
     layout = Layout(
-        pictures=(images,) if isinstance(images, str) else tuple(images),
+        pictures=pictures,
         files={split: "|".join(_exactly(path) for path in paths) for split, paths in splits.items()},
         columns=tuple(
             dict.fromkeys(
@@ -101,7 +111,7 @@ def _opened(source: Source, choice: SourceChoice, tree: Tree, config: str, licen
             }.items()
             if not {what, f"{what}_label"} & set(choice.columns)
         },
-        map=lambda raw: mapped(raw, choice.columns, choice.options.get("language", "en")),
+        map=lambda raw: mapped(raw, choice.columns, choice.options.get("language", "en"), first_key),
     )
     source.layouts = [layout]
     return Opened(source, choice, tree)
@@ -169,14 +179,53 @@ def _split_of(path: str) -> str:
     return "train" if len(name.parts) <= 2 and name.stem not in ("dataset_infos", "manifest", "metadata_schema") else ""
 
 
-def mapped(raw: Raw, columns: Mapping[str, str | list[str]], language: str = "en") -> Record:
-    """A raw row of unknown shape as a record.
+def _first_key(tree: Tree, path: str, columns: Mapping[str, str | list[str]], pictures: tuple[str, ...] = ()) -> int:
+    """What the numbers that are keys in a file count from, 0 or 1, as the file itself proves.
+
+    From 0: a key is 0, or the place of the answer's text counted so. From 1: there is no such row, and a key is the number of
+    options, or that place counted from 1.
+
+    Raises:
+        SourceError: neither, so that every key could mean either of two options.
+    """
+    from_one = unclear = False
+    for row in read_rows(tree, path, pictures=pictures):
+        if isinstance(row, BadRow):
+            continue
+        raw = Raw(row)
+        try:
+            options = _options(raw, columns.get("options"))
+            number = _number(_key(raw, columns, options), options)
+            place = _place(_cell(raw, columns, "answer"), options)
+        except (BadRow, KeyError, TypeError, ValueError, AttributeError, RecursionError):
+            continue  # a verdict, when it is read as a question
+        if number is None:
+            continue
+        if number == (0 if place is None else place):
+            return 0
+        from_one = from_one or number == (len(options) if place is None else place + 1)
+        unclear = unclear or (place is None and 0 < number < len(options))
+    if unclear and not from_one:
+        raise SourceError(
+            f"{where(tree, path)} has numbers as keys, none of them 0 or the number of options, so they may count from 0 or "
+            f"from 1: say `options: {{keys: {KEYS[0]}}}` or `options: {{keys: {KEYS[1]}}}` in a recipe."
+        )
+    return int(from_one)
+
+
+def mapped(
+    raw: Raw,
+    columns: Mapping[str, str | list[str]],
+    language: str = "en",
+    first_key: Callable[[str], int] = lambda _: 0,
+) -> Record:
+    """A raw row of unknown shape as a record; `first_key` says what the numbers that are keys in a file count from.
 
     Raises:
         BadRow: a column that the recipe names is not there, or the row is no question.
     """
     options = _options(raw, columns.get("options"))
-    answer, label = _cell(raw, columns, "answer"), _cell(raw, columns, "answer_label")
+    answer, key = _cell(raw, columns, "answer"), _key(raw, columns, options)
     record = Record(
         question=_text(raw, columns, "question") or "",
         options=options,
@@ -187,19 +236,37 @@ def mapped(raw: Raw, columns: Mapping[str, str | list[str]], language: str = "en
         license=_text(raw, columns, "license") or "",
         source_id=_text(raw, columns, "id") or "",
     )
-    if label is not None:
-        record.answer_label = _letter(label, options)
+    number = _number(key, options)
+    if number is not None:
+        place = number - first_key(raw.file)
+        if not 0 <= place < len(options):
+            raise BadRow("unknown-label", key=key)
+        record.answer_label = LABELS[place]
+    elif key is not None:
+        record.answer_label = _letter(key)
     if answer is not None and not options:
         record.answer = str(answer).strip()
         if record.answer.casefold() in ("yes", "no"):
             record.options = ["Yes", "No"]
-    elif answer is not None:
-        texts = [option.casefold() for option in options]
-        if isinstance(answer, str) and answer.strip().casefold() in texts:
-            record.answer = answer.strip()
-        elif record.answer_label is None:
-            record.answer_label = _letter(answer, options)
+    elif _place(answer, options) is not None:
+        record.answer = answer.strip()
     return record
+
+
+def _key(raw: Raw, columns: Mapping[str, str | list[str]], options: list[str]) -> Any:
+    """The cell that names an option by letter or number, None where there is none: the label, else an answer that is no text
+    among the options."""
+    label, answer = _cell(raw, columns, "answer_label"), _cell(raw, columns, "answer")
+    if label is not None or not options or _place(answer, options) is not None:
+        return label
+    return answer
+
+
+def _place(answer: Any, options: list[str]) -> int | None:
+    """The place, from 0, of the option that has the answer's text."""
+    texts = [option.casefold() for option in options]
+    found = answer.strip().casefold() if isinstance(answer, str) else None
+    return texts.index(found) if found in texts else None
 
 
 def _cell(raw: Raw, columns: Mapping[str, str | list[str]], name: str) -> Any:
@@ -235,14 +302,15 @@ def _options(raw: Raw, given: str | list[str] | None) -> list[str]:
     return [str(option).strip() for option in cell or []]
 
 
-def _letter(key: Any, options: list[str]) -> str:
-    """A key as letter: 'B', 'b)', or the 0-based index of an option, as text too where no option is that number."""
+def _number(key: Any, options: list[str]) -> int | None:
+    """A key that is the number of an option, as text too where no option is that number; None: it is none."""
     if isinstance(key, str) and re.fullmatch(r"\s*[0-9]{1,2}\s*", key) and key.strip() not in options:
-        key = int(key)
-    if isinstance(key, int) and not isinstance(key, bool):
-        if 0 <= key < len(options):
-            return LABELS[key]
-        raise BadRow("unknown-label", key=key)
+        return int(key)
+    return key if isinstance(key, int) and not isinstance(key, bool) else None
+
+
+def _letter(key: Any) -> str:
+    """A key as letter: of 'B', 'b)'."""
     found = re.fullmatch(r"\(?([A-Za-z])[.):]?", str(key).strip())
     if not found:
         raise BadRow("answer-not-among-options", answer=str(key))

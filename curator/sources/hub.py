@@ -3,12 +3,13 @@
     sources: [{name: "hub:me/my-vqa", columns: {question: Stem, options: [A, B, C, D], answer: Key, images: image}}]
 
 Splits are found by file names (`data/train-00000-of-00001.parquet`, `train.jsonl`, `CONFIG/test-….parquet`); option `config`
-picks a folder. The licence is that of its card unless option `license` says another.
+picks a folder. Option `keys` says what numbers that are keys count from, where a file does not prove it: `zero-based` or
+`one-based`. The licence is that of its card unless option `license` says another.
 """
 
 from curator.errors import UsageError
 from curator.sources import Source
-from curator.sources.columns import open_hub
+from curator.sources.columns import KEYS, open_hub
 
 
 def hub_source(name: str) -> Source:
@@ -24,6 +25,6 @@ def hub_source(name: str) -> Source:
         license="unknown",
         redistributable=None,
         modality="image+text",
-        options={"license": (), "language": (), "config": ()},
+        options={"license": (), "language": (), "keys": KEYS, "config": ()},
         opener=open_hub,
     )
