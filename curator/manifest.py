@@ -11,6 +11,7 @@ import yaml
 from curator import splits
 from curator.builds import ORDER, versions
 from curator.difficulty import criterion, figures
+from curator.elsewhere import public
 from curator.pipeline import verdicts
 from curator.recipe import SourceChoice, portable
 
@@ -89,8 +90,8 @@ def side_tables(build: Build) -> dict[str, pa.Table]:
 
 
 def recipe_yaml(build: Build) -> str:
-    """The recipe with the revisions that were really read, so that it rebuilds this release."""
-    raw = portable(build.recipe.model_dump(mode="json", exclude_defaults=True))
+    """The recipe with the revisions that were really read, so that it rebuilds this release; no path of this machine."""
+    raw = portable(public(build.recipe).model_dump(mode="json", exclude_defaults=True))
     for choice, opened in zip(raw["sources"], build.sources, strict=True):
         if opened.choice.data_dir is None:
             choice["revision"] = opened.revision

@@ -14,10 +14,12 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from curator.difficulty import bands
+from curator.elsewhere import HASHED, all_here, public
 from curator.errors import UsageError, unknown
 from curator.phantom import SOLVER
 from curator.settings import checked, read_yaml
@@ -53,10 +55,26 @@ class SourceChoice(_Part):
     options: dict[str, str] = {}
     """Settings of the adapter itself, e.g. {version: "2"} for pmc-vqa."""
 
+    @field_validator("where")
+    @classmethod
+    def _columns_of_records(cls, where: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
+        for column in where:
+            from curator.records import Record
+
+            if column not in Record.__dataclass_fields__:
+                raise unknown("column", column, Record.__dataclass_fields__, "In a source's `where`.")
+        return where
+
 
 class Images(_Part):
     min_side: int = Field(28, ge=1)
     max_side: int = Field(1024, ge=28)
+
+    @model_validator(mode="after")
+    def _smaller_first(self) -> Images:
+        if self.min_side > self.max_side:
+            raise ValueError(f"min_side {self.min_side} is over max_side {self.max_side}: no image has such sides")
+        return self
 
 
 class Dedup(_Part):
@@ -72,6 +90,24 @@ class Decontaminate(_Part):
     """Fingerprint files; those in the user's data directory are found by benchmark name."""
     held_out: bool = True
     """Also check against the source's own splits that are not being built."""
+
+    @model_validator(mode="after")
+    def _benchmarks_can_be_had(self) -> Decontaminate:
+        for name in set(self.benchmarks) - set(BENCHMARKS):
+            from curator.sources import names
+            from curator.workspace import data_home
+
+            # A benchmark is a source whose evaluation set was built, or what a fingerprint file calls itself.
+            made = name.startswith("hub:") or (data_home() / "fingerprints" / f"{name}.parquet").is_file()
+            if not (made or self.fingerprints or name in names()):
+                raise unknown("benchmark", name, [*BENCHMARKS, *names()], "In decontaminate.benchmarks.")
+        return self
+
+
+def pixels_in_order(least: int, most: int) -> None:
+    """Raise ValueError where no picture can have at least and at most so many pixels."""
+    if least > most:
+        raise ValueError(f"min_pixels {least} is over max_pixels {most}: no picture has such a size")
 
 
 class Solver(_Part):
@@ -104,6 +140,11 @@ class Solver(_Part):
             base_url(url)  # raises UsageError, which never shows a password; pydantic passes it on
         return servers
 
+    @model_validator(mode="after")
+    def _pixels_in_order(self) -> Self:
+        pixels_in_order(self.min_pixels, self.max_pixels)
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _small_for_phantom(cls, raw: Any) -> Any:
@@ -133,8 +174,8 @@ class Select(_Part):
     @field_validator("band")
     @classmethod
     def _ordered(cls, band: tuple[int, int] | str | None) -> tuple[int, int] | str | None:
-        if isinstance(band, tuple) and band[0] > band[1]:
-            raise ValueError(f"{band[0]}-{band[1]} is empty; write it low-high")
+        if isinstance(band, tuple) and (band[0] > band[1] or band[0] < 0):
+            raise ValueError(f"{band[0]} to {band[1]} is empty; write it low-high, from 0")
         return band
 
 
@@ -146,13 +187,19 @@ class Distill(Solver):
     choose: Literal["first", "shortest", "median"] = "first"
     keep: int = Field(1, ge=1)
     """Traces per question in the `traces` table."""
-    min_tokens: int = 16
-    max_trace_tokens: int = 8192
+    min_tokens: int = Field(16, ge=0)
+    max_trace_tokens: int = Field(8192, ge=1)
     require: bool = False
     """Drop questions that get no accepted trace."""
-    token_budget: int | None = None
+    token_budget: int | None = Field(None, ge=1)
     teachers: list[Solver] = []
     """More teachers; agreement between them is recorded."""
+
+    @model_validator(mode="after")
+    def _some_length_is_right(self) -> Distill:
+        if self.min_tokens > self.max_trace_tokens:
+            raise ValueError(f"min_tokens {self.min_tokens} is over max_trace_tokens {self.max_trace_tokens}")
+        return self
 
     @model_validator(mode="after")
     def _own_letters(self) -> Distill:
@@ -216,7 +263,7 @@ class Recipe(_Part):
     """The seed's prompt, grader, band 1..7 and order, wherever the recipe says nothing else: `PARITY`."""
     evaluation: bool = False
     """An evaluation set: duplicates and leakage are reported, nothing is dropped for them."""
-    expect: dict[str, int] = {}
+    expect: dict[str, Annotated[int, Field(ge=0)]] = {}
     """Rows each source must have in the release, asserted when it is written."""
 
     @model_validator(mode="before")
@@ -248,6 +295,14 @@ class Recipe(_Part):
             )
         return sources
 
+    @model_validator(mode="after")
+    def _expects_its_sources(self) -> Recipe:
+        names = [choice.name for choice in self.sources]
+        for name in self.expect:
+            if name not in names:
+                raise unknown("source", name, names, "`expect` counts rows of the recipe's own sources.")
+        return self
+
     @field_validator("name")
     @classmethod
     def _file_name(cls, name: str) -> str:
@@ -269,6 +324,14 @@ class Recipe(_Part):
             raise ValueError("a band of difficulty wants scores: set samples above 0, or take --difficulty any")
         if not self.score.samples and self.split.order == "easy-to-hard":
             raise ValueError("order easy-to-hard wants scores: set samples above 0, or split.order to id or shuffled")
+        if select.band is None and "any" not in select.difficulty:
+            there = bands(self.score.samples)
+            lacking = [name for name in select.difficulty if name not in there]
+            if lacking:
+                raise ValueError(
+                    f"score.samples {self.score.samples} tells {' and '.join(there)} apart, and select.difficulty wants "
+                    f"{lacking[0]}: draw 3 samples or more"
+                )
         if select.needs_image and not self.score.blind:
             raise ValueError("select.needs_image wants samples without the images too: set score.blind to true")
         return self
@@ -304,8 +367,11 @@ def portable(value: Any) -> Any:
 
 
 def differences(old: Recipe, new: Recipe) -> list[str]:
-    """What decides a release and is another: 'select.difficulty medium → hard'. A revision only where `new` says one."""
-    before, after = (dict(_settings(portable(one.model_dump(mode="json")))) for one in (old, new))
+    """What decides a release and is another: 'select.difficulty medium → hard'. A revision only where `new` says one.
+
+    A model or release that has another hash under the same name is, like a later revision, no other setting.
+    """
+    before, after = (dict(_settings(portable(public(one).model_dump(mode="json")))) for one in (old, new))
     return [
         f"{key} {before.get(key, 'nothing')} → {after.get(key, 'nothing')}"
         for key in dict.fromkeys([*after, *before])
@@ -322,7 +388,8 @@ def _settings(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
         for index, inside in enumerate(value):
             yield from _settings(inside, f"{place}.{index}")
     elif value is not None:
-        yield place, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        words = [str(one) for one in (value if isinstance(value, list) else [value])]
+        yield place, ", ".join(word.rpartition("@")[0] if HASHED.fullmatch(word) else word for word in words)
 
 
 def digest(value: Any) -> str:
@@ -383,6 +450,7 @@ def compose(name: str | None, sources: list[str], changes: dict[str, Any]) -> Re
     raw = base.model_dump(mode="json", exclude_unset=True)
     if sources and [choice.name for choice in base.sources] != sources:
         raw["sources"] = [{"name": source} for source in sources]
+        raw.pop("expect", None)  # the counts of the recipe's own choice
     select = changes.get("select") or {}
     if select.get("difficulty") and (select.get("band") or base.select.band):
         raise UsageError("a band, of --band or of the recipe, takes the place of --difficulty: give --band alone.")
@@ -390,7 +458,10 @@ def compose(name: str | None, sources: list[str], changes: dict[str, Any]) -> Re
         raw["select"] = {"difficulty": ["any"]}  # without scores the recipe's band has no meaning
     own = changes.pop("sources", {})
     raw["sources"] = [_laid_over(choice, own) for choice in raw["sources"]]
-    return make_recipe(_laid_over(raw, changes), where=name or "the command line")
+    where = name or "the command line"
+    made = make_recipe(_laid_over(raw, changes), where)
+    all_here(made, where)
+    return made
 
 
 def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
