@@ -19,11 +19,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from curator.errors import CuratorError, MissingExtra, UsageError, unknown
+from curator.recipe import pixels_in_order
 from curator.settings import checked, parsed, read_yaml
 
 KINDS = ("sft", "rlvr")
@@ -78,6 +79,11 @@ class Settings(_Part):
     lora: Lora | None = None
     trainer: dict[str, Any] = {}
     """Passed to TRL's SFTConfig or GRPOConfig as it stands: learning_rate, num_train_epochs, save_steps …"""
+
+    @model_validator(mode="after")
+    def _pixels_in_order(self) -> Self:
+        pixels_in_order(self.min_pixels, self.max_pixels)
+        return self
 
 
 class SftSettings(Settings):

@@ -18,7 +18,44 @@ BAD = {
     ),
     "no name": ({"sources": ["a"]}, "name"),
     "a name that is a path": ({"name": "../x", "sources": ["a"]}, "letters, digits"),
-    "an empty band": ({"name": "x", "sources": ["a"], "select": {"band": [5, 2]}}, "5-2 is empty"),
+    "an empty band": ({"name": "x", "sources": ["a"], "select": {"band": [5, 2]}}, "5 to 2 is empty"),
+    "a band below nothing": (
+        {"name": "x", "sources": ["a"], "select": {"band": [-3, -1]}},
+        "-3 to -1 is empty; write it low-high, from 0",
+    ),
+    "a difficulty that so few samples do not have": (
+        {"name": "x", "sources": ["a"], "select": {"difficulty": ["medium"]}, "score": {"samples": 2}},
+        "score.samples 2 tells hard and easy apart, and select.difficulty wants medium: draw 3 samples or more",
+    ),
+    "rows of another source": (
+        {"name": "x", "sources": ["phantom"], "expect": {"phantm": 3}},
+        "no source named 'phantm'; did you mean 'phantom'? `expect` counts rows of the recipe's own sources.",
+    ),
+    "fewer rows than none": ({"name": "x", "sources": ["a"], "expect": {"a": -3}}, "expect.a is -3: give at least 0"),
+    "a benchmark that there is not": (
+        {"name": "x", "sources": ["a"], "decontaminate": {"benchmarks": ["vqarad"]}},
+        "no benchmark named 'vqarad'; did you mean 'vqa-rad'?",
+    ),
+    "sides that no picture has": (
+        {"name": "x", "sources": ["a"], "images": {"min_side": 900, "max_side": 100}},
+        "images: min_side 900 is over max_side 100",
+    ),
+    "pixels that no picture has": (
+        {"name": "x", "sources": ["a"], "score": {"cascade": [{"min_pixels": 4000, "max_pixels": 3000}]}},
+        "score.cascade.0: min_pixels 4000 is over max_pixels 3000",
+    ),
+    "a column that no record has": (
+        {"name": "x", "sources": [{"name": "a", "where": {"lang": "en"}}]},
+        "no column named 'lang'; did you mean 'language'?",
+    ),
+    "a budget below nothing": (
+        {"name": "x", "sources": ["a"], "distill": {"token_budget": -5}},
+        "distill.token_budget is -5: give at least 1",
+    ),
+    "a length that no trace has": (
+        {"name": "x", "sources": ["a"], "distill": {"min_tokens": 99, "max_trace_tokens": 50}},
+        "distill: min_tokens 99 is over max_trace_tokens 50",
+    ),
     "a band beyond the samples": (
         {"name": "x", "sources": ["a"], "select": {"band": [1, 99]}},
         "beyond the 16 samples",
@@ -137,6 +174,21 @@ def test_a_difficulty_is_refused_where_a_band_decides(recipe: str, band: tuple[i
 
 def test_no_samples_take_the_recipe_s_band_away() -> None:
     assert compose(None, ["vqa-rad"], {"score": {"samples": 0}}).select.difficulty == ["any"]
+
+
+def test_a_benchmark_is_any_source_what_was_built_here_or_what_a_file_brings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CURATOR_HOME", str(tmp_path))
+    (tmp_path / "fingerprints").mkdir()
+    (tmp_path / "fingerprints" / "ours.parquet").touch()
+    raw = {"name": "x", "sources": ["a"]}
+    make_recipe({**raw, "decontaminate": {"benchmarks": ["medqa", "hub:org/set", "ours"]}})
+    make_recipe({**raw, "decontaminate": {"benchmarks": ["theirs"], "fingerprints": ["theirs.parquet"]}})
+
+
+def test_other_sources_take_the_recipe_s_expected_rows_away() -> None:
+    assert compose("medvlthinker-eval", ["slake"], {}).expect == {}
 
 
 def test_what_is_neither_recipe_nor_source_is_asked_for() -> None:

@@ -133,6 +133,7 @@ def test_algorithms_are_trls(algorithm: str) -> None:
         ("rlvr", "rlvr-7b-m23k", ["algorithm=ppo"], "algorithm is 'ppo': give 'grpo', 'dr_grpo'"),
         ("rlvr", "rlvr-7b-m23k", ["lora.alfa=3"], "did you mean 'alpha'?"),
         ("sft", "sft-7b-m23k", ["batch"], "write key=value"),
+        ("sft", "sft-7b-m23k", ["min_pixels=4000", "max_pixels=3000"], "min_pixels 4000 is over max_pixels 3000"),
         ("sft", "sft-7b-m23k", ["trainer.x=[1"], "--set trainer.x=[1 is not YAML: while parsing a flow sequence"),
         ("sft", "nowhere.yaml", [], "cannot read the training config nowhere.yaml"),
     ],
