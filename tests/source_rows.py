@@ -274,10 +274,12 @@ SHAPES = [
     ),
     Shape(
         "m23k", "train.jsonl", "train",
-        {"prompt": "Which?\nA. heart\nB. lung", "answer_letter": "B", "answer_string": "lung", "reasoning": "Okay …"},
+        {"prompt": "Which?\nA. heart\nB. lung", "answer_letter": "B", "answer_string": "lung", "reasoning": "Okay …",
+         "source": "openlifescienceai/medmcqa"},
         "answer_letter",
         {"missing field": ({"prompt": MISSING}, "missing-field"),
          "wrong type": ({"prompt": ["Which?"]}, "wrong-type"),
+         "origin of a wrong type": ({"source": ["medmcqa"]}, "wrong-type"),
          "no options": ({"prompt": "Which?"}, "option-count"),
          "unknown key letter": ({"answer_letter": "C"}, "unknown-label"),
          "duplicate options": ({"prompt": "Which?\nA. lung\nB. lung"}, "duplicate-options"),

@@ -21,7 +21,7 @@ from curator.records import Record, Verdict
 from curator.sources import columns
 from curator.sources.files import LocalTree
 from curator.workspace import Workspace
-from source_rows import SHAPES, changed, write
+from source_rows import MISSING, SHAPES, changed, write
 
 ISSUE = [
     "pmc-vqa",
@@ -88,7 +88,7 @@ def test_a_source_is_one_short_file_that_shows_a_row(name: str) -> None:
 
 def test_what_may_not_be_redistributed_is_marked() -> None:
     assert {s.name for s in sources.all_sources() if s.redistributable is False} == {"path-vqa", "omnimedvqa"}
-    assert {s.name for s in sources.all_sources() if s.redistributable is None} == {"pmc-vqa", "folder"}
+    assert {s.name for s in sources.all_sources() if s.redistributable is None} == {"pmc-vqa", "folder", "m23k"}
 
 
 def test_the_table_lists_them_all_and_the_hub() -> None:
@@ -371,6 +371,28 @@ def test_a_figures_licence_is_its_articles(tmp_path: Path) -> None:
     assert [may_share(license) for license in found] == [True, True, False, False]
     none = sources.open_source(SourceChoice(name="pmc-vqa", data_dir=str(tmp_path), options={"licenses": "none"}))
     assert {item.license for item in none.records("train") if isinstance(item, Record)} == {"unknown"}
+
+
+@pytest.mark.parametrize(
+    "origin, license",
+    [
+        ("openlifescienceai/medmcqa", "mit"),
+        ("GBaker/MedQA-USMLE-4-options", "mit"),
+        ("openlifescienceai/headqa", "mit"),
+        ("dvilares/head_qa", "mit"),
+        ("qiaojin/PubMedQA", "mit"),
+        ("somebody/secret-exams", "unknown"),
+        ("", "mit"),
+    ],
+)
+def test_a_row_of_m23k_names_the_set_it_is_from_and_has_its_licence(tmp_path: Path, origin: str, license: str) -> None:
+    shape = next(shape for shape in SHAPES if shape.source == "m23k")
+    write(tmp_path, shape, [changed(shape.good, {"source": origin or MISSING})])
+    (record,) = sources.open_source(SourceChoice(name="m23k", data_dir=str(tmp_path))).records("train")
+    assert isinstance(record, Record) and record.source == "m23k"
+    assert (record.source_id.rpartition("/")[0], record.license) == (origin, license)
+    assert record.id == f"m23k:train:{record.source_id}"
+    assert may_share(record.license, sources.get("m23k").redistributable) is (license == "mit")
 
 
 # -- recipes ------------------------------------------------------------------------------------------------------------------------
