@@ -139,8 +139,10 @@ def run(recipe: Recipe | str | Path, runtime: Runtime | None = None) -> Result:
 def _before_replacing(build: Build) -> None:
     """A default folder is named for its recipe: a release that other settings made there is replaced only on demand, and said.
 
+    A dry run replaces none: its stages would be all that `show` and `explain` have.
+
     Raises:
-        UsageError: there is such a release, and `--out` was not said.
+        UsageError: there is such a release, and `--out` was not said, or this is a dry run.
     """
     published = build.workspace.release / "recipe.yaml"
     if not published.is_file():
@@ -154,12 +156,16 @@ def _before_replacing(build: Build) -> None:
     path = build.workspace.path
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
     held = f"{path} holds a release with other settings ({changed[0]}{more})"
+    if build.runtime.dry_run:
+        raise UsageError(
+            f"{held}, and a dry run replaces nothing: --out {path}-2 reads beside it, and a build there goes on."
+        )
     if build.runtime.out is None:
         raise UsageError(
             f"{held}: --out {path}-2 builds beside it, --out {path} replaces it (in Python: Runtime(out=...)); "
             "samples are kept either way."
         )
-    if build.runtime.until is None and not build.runtime.dry_run:
+    if build.runtime.until is None:
         progress.say(f"{held}: this build replaces it.")
 
 

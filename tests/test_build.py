@@ -252,6 +252,20 @@ def test_the_default_folder_keeps_its_release_from_other_settings(
     assert tree(replaced.release) == tree(fresh.release), "what was there before leaves no trace"
 
 
+def test_a_dry_run_changes_no_build_of_other_settings(built: curator.Result, tmp_path: Path) -> None:
+    out, other = tmp_path / "b", recipe(sources={"limit": 20}, score={"samples": 0})
+    shutil.copytree(built.path, out)
+    before = tree(out)
+    dry = Runtime(out=out, store=tmp_path / "s.sqlite", dry_run=True)
+    with pytest.raises(UsageError, match=r"limit.*, and a dry run replaces nothing: --out .*/b-2 reads beside it"):
+        curator.build(other, dry)
+    curator.build(recipe(select={"difficulty": ["medium"]}), dry)  # its own
+    assert tree(out) == before
+    beside = replace(dry, out=tmp_path / "b-2")
+    curator.build(other, beside)
+    assert curator.build(other, replace(beside, dry_run=False)).unchanged == NAMES[:4], "what it read is used"
+
+
 def test_a_build_on_its_way_shows_nothing_of_the_one_before(built: curator.Result, tmp_path: Path) -> None:
     shutil.copytree(built.path, tmp_path / "b")
     runtime = Runtime(out=tmp_path / "b", store=built.path.parent / "rollouts.sqlite", until="dedup")
