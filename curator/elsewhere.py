@@ -82,10 +82,12 @@ def all_here(recipe: Recipe, where: str) -> None:
     from curator.engines.model import uses_servers
 
     score, distill = recipe.score, recipe.distill
-    solvers: list[tuple[str, Solver]] = [("score.model", score)] if score.samples else []
-    solvers += [("score.cascade", one) for one in score.cascade] + [("score.also", one) for one in score.also]
-    solvers += [("distill.model", distill)] if distill else []
-    solvers += [("distill.teachers", one) for one in distill.teachers] if distill else []
+    solvers: list[tuple[str, Solver]] = []
+    if score.samples:
+        solvers += [("score.model", score), *(("score.cascade", one) for one in score.cascade)]
+        solvers += [("score.also", one) for one in score.also]
+    if distill:
+        solvers += [("distill.model", distill), *(("distill.teachers", one) for one in distill.teachers)]
     wanted = [(place, solver.model) for place, solver in solvers if not uses_servers(solver)]
     wanted += [("dedup.against", ref) for ref in recipe.dedup.against]
     wanted += [("decontaminate.fingerprints", path) for path in recipe.decontaminate.fingerprints]
