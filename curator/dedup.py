@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from curator import fuzz
 from curator.errors import UsageError
 from curator.leaders import I32, Found, leaders
 from curator.texts import I64, Corpus, JoinedCorpus, corpus
@@ -97,6 +98,22 @@ def find(
     both = JoinedCorpus([theirs, mine]) if theirs else mine
     known = theirs.height if theirs is not None else 0
     return _tables(both, mine, known, leaders(both, _ranks(mine, order, known), known, threshold))
+
+
+def find_as_seed(rows: pl.DataFrame) -> Duplicates:
+    """Duplicates by the rule of m1 and MedVLThinker, for parity: a question goes where `fuzz.ratio` with an earlier one is at least
+    95, whatever their options, answers and pictures. `jaccard` holds the ratio / 100; nothing is a conflict.
+
+    The time grows with the square of the rows: .4 s for 10,000 questions, some minutes for 200,000.
+    """
+    mine, texts = corpus(rows), rows["question"].to_list()
+    earlier = np.array(fuzz.duplicates(texts), np.int64)
+    removed = np.flatnonzero(earlier >= 0)
+    pairs = [(texts[i], texts[int(earlier[i])]) for i in removed]
+    ratios = np.array([fuzz.ratio(a, b) for a, b in pairs], np.float64)
+    same = np.array([a == b for a, b in pairs], bool)
+    none = np.zeros(0, np.int64)
+    return _tables(mine, mine, 0, Found(removed, earlier[removed], ratios, same, none, none))
 
 
 def _ranks(rows: Corpus, order: Sequence[str], known: int) -> I32 | None:

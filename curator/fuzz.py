@@ -1,9 +1,8 @@
 """The seed's rule for duplicates and leaks, `rapidfuzz.fuzz.ratio(a, b) >= 95` over all pairs, without the pairs.
 
     duplicates(texts)              # for each text the first earlier one that the loop would find, or -1
-    matches(texts, references)     # for each text the first reference that the loop would find, or -1
 
-Only for parity with m1 and MedVLThinker: it compares letters, so it misses reworded questions and flags templates;
+Only for parity (`dedup: {rule: fuzz}`) with m1 and MedVLThinker: it compares letters, so it misses reworded questions and flags templates;
 `dedup.py` and `decontaminate.py` do better. The ratio is 100 (1 - d / (|a| + |b|)), d the number of insertions and
 deletions, so a match wants d <= (|a| + |b|) / 20. The lengths must differ by no more than that, and so must the counts of
 letters, summed over 32 classes of code points: both bounds lose nothing. What passes them is measured exactly by Hyyrö's
@@ -25,24 +24,21 @@ def duplicates(texts: Sequence[str], cutoff: int = CUTOFF) -> list[int]:
     """For each text the position of the first earlier text at `cutoff` (1 to 100) or more, -1 where there is none."""
     first = _first_positions(texts)
     names = list(first)
-    found = _first_matches(names, names, cutoff, earlier=True)
+    found = _first_matches(names, cutoff)
     # the first of equal texts answers for all; a later one matches it, unless something earlier still does
     answer = {name: (first[names[at]] if at >= 0 else -1) for name, at in zip(names, found, strict=True)}
     return [answer[t] if answer[t] >= 0 or first[t] == i else first[t] for i, t in enumerate(texts)]
-
-
-def matches(texts: Sequence[str], references: Sequence[str], cutoff: int = CUTOFF) -> list[int]:
-    """For each text the position of the first reference at `cutoff` or more, -1 where there is none."""
-    names, first = list(_first_positions(texts)), _first_positions(references)
-    known = list(first)
-    found = dict(zip(names, _first_matches(names, known, cutoff, earlier=False), strict=True))
-    return [first[known[found[t]]] if found[t] >= 0 else -1 for t in texts]
 
 
 def ratio_reaches(a: str, b: str, cutoff: int = CUTOFF) -> bool:
     """Whether `rapidfuzz.fuzz.ratio(a, b) >= cutoff`; two empty texts are equal."""
     total = len(a) + len(b)
     return 100 * (total - 2 * common_subsequence(a, b)) <= (100 - cutoff) * total
+
+
+def ratio(a: str, b: str) -> float:
+    """`rapidfuzz.fuzz.ratio(a, b) / 100`; two empty texts are equal."""
+    return 2 * common_subsequence(a, b) / (len(a) + len(b)) if a or b else 1.0
 
 
 def common_subsequence(a: str, b: str) -> int:
@@ -68,44 +64,33 @@ def _first_positions(texts: Sequence[str]) -> dict[str, int]:
     return first
 
 
-def _first_matches(texts: list[str], references: list[str], cutoff: int, *, earlier: bool) -> list[int]:
-    """The smallest position in `references` that matches each text; `earlier`: only positions before its own."""
-    if earlier:
-        pairs = _near_pairs(texts, texts, cutoff)
-        found = [(max(i, j), min(i, j)) for i, j in pairs if i != j]
-    else:
-        found = _near_pairs(texts, references, cutoff)
+def _first_matches(texts: list[str], cutoff: int) -> list[int]:
+    """The smallest position before its own that matches each text, or -1."""
     out = [-1] * len(texts)
-    for i, j in sorted(found):
-        if out[i] < 0 and ratio_reaches(texts[i], references[j], cutoff):
+    for i, j in sorted((max(pair), min(pair)) for pair in _near_pairs(texts, cutoff)):
+        if out[i] < 0 and ratio_reaches(texts[i], texts[j], cutoff):
             out[i] = j
     return out
 
 
-def _near_pairs(texts: list[str], references: list[str], cutoff: int) -> list[tuple[int, int]]:
-    """Pairs whose lengths and letter counts allow the ratio; of two equal lists, each pair once."""
-    twice = texts is references
-    lengths = np.array([len(text) for text in references], np.int64)
-    order = np.argsort(lengths, kind="stable")
-    sorted_lengths = lengths[order]
-    bags = _letter_counts([references[i] for i in order])
-    own = bags if twice else _letter_counts(texts)
+def _near_pairs(texts: list[str], cutoff: int) -> list[tuple[int, int]]:
+    """Pairs whose lengths and letter counts allow the ratio, each once."""
+    order = np.argsort(np.array([len(text) for text in texts], np.int64), kind="stable")
+    lengths = np.array([len(texts[i]) for i in order], np.int64)
+    bags = _letter_counts([texts[i] for i in order])
     allowed = (100 - cutoff) / 100
-    places = order if twice else np.arange(len(texts))
-    sizes = sorted_lengths if twice else np.array([len(text) for text in texts], np.int64)
     # |size - other| <= allowed (size + other)
-    low, high = sizes * (1 - allowed) / (1 + allowed), sizes * (1 + allowed) / (1 - allowed)
-    starts = np.arange(1, len(places) + 1) if twice else np.searchsorted(sorted_lengths, np.floor(low))
-    ends = np.searchsorted(sorted_lengths, np.ceil(high) + 1)
-    limits = allowed * (sizes + high) + 1  # the longest of the window bounds them all
+    high = lengths * (1 + allowed) / (1 - allowed)
+    ends = np.searchsorted(lengths, np.ceil(high) + 1)
+    limits = allowed * (lengths + high) + 1  # the longest of the window bounds them all
     out = []
-    for turn, (start, end, limit) in enumerate(zip(starts.tolist(), ends.tolist(), limits.tolist(), strict=True)):
-        block, mine = bags[start:end], own[turn]
+    for turn, (end, limit) in enumerate(zip(ends.tolist(), limits.tolist(), strict=True)):
+        block, mine = bags[turn + 1 : end], bags[turn]
         apart = (np.maximum(block, mine) - np.minimum(block, mine)).sum(axis=1, dtype=np.uint16)
         for hit in np.flatnonzero(apart <= limit).tolist():
-            other = int(order[start + hit])
-            if 100 * int(apart[hit]) <= (100 - cutoff) * (int(sizes[turn]) + len(references[other])):
-                out.append((int(places[turn]), other))
+            other = turn + 1 + hit
+            if 100 * int(apart[hit]) <= (100 - cutoff) * int(lengths[turn] + lengths[other]):
+                out.append((int(order[turn]), int(order[other])))
     return out
 
 

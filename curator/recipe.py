@@ -82,6 +82,14 @@ class Dedup(_Part):
     """Jaccard similarity of word 5-gram sets from which two questions are near-duplicates."""
     against: list[str] = []
     """Builds (folders) or published sets (hub:ORG/NAME@v) whose questions are duplicates too."""
+    rule: Literal["jaccard", "fuzz"] = "jaccard"
+    """fuzz, for parity only: what m1 and MedVLThinker dropped, `fuzz.ratio` of two questions of at least 95."""
+
+    @model_validator(mode="after")
+    def _the_seed_knew_no_others(self) -> Dedup:
+        if self.rule == "fuzz" and self.model_fields_set & {"threshold", "against"}:
+            raise ValueError("rule: fuzz takes no threshold and no against")
+        return self
 
 
 class Decontaminate(_Part):

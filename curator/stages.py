@@ -188,13 +188,16 @@ def dedup(build: Build) -> Outcome:
     """Duplicates and near-duplicates go, conflicts are flagged, and every question learns its split group."""
     import polars as pl
 
-    from curator.dedup import find
+    from curator.dedup import find, find_as_seed
 
     rows = build.rows("dedup")
     settings = build.recipe.dedup
     against = pl.concat([_published(ref) for ref in settings.against], how="diagonal") if settings.against else None
     order = [choice.name for choice in build.recipe.sources]
-    found = find(rows, threshold=settings.threshold, order=order, against=against)
+    if settings.rule == "fuzz":
+        found = find_as_seed(rows)
+    else:
+        found = find(rows, threshold=settings.threshold, order=order, against=against)
     out = verdict_frame(rows, _reported_only(found.verdicts) if build.recipe.evaluation else found.verdicts)
     flags = found.flags.group_by("id").agg(pl.col("flag").alias("new_flags"))
     out = (

@@ -6,11 +6,14 @@ import json
 import random
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from curator import fuzz
+from curator.dedup import find, find_as_seed
+from curator.recipe import Dedup
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 
@@ -54,10 +57,6 @@ def test_the_filter_loses_nothing(seed, cutoff):
         next((j for j in range(i) if fuzz.ratio_reaches(texts[i], texts[j], cutoff)), -1) for i in range(len(texts))
     ]
     assert fuzz.duplicates(texts, cutoff) == loop
-    held, rest = texts[:20], texts[20:]
-    assert fuzz.matches(rest, held, cutoff) == [
-        next((j for j, b in enumerate(held) if fuzz.ratio_reaches(a, b, cutoff)), -1) for a in rest
-    ]
 
 
 def test_real_questions():
@@ -69,3 +68,22 @@ def test_real_questions():
     loop = [next((j for j in range(i) if fuzz.ratio_reaches(texts[i], texts[j])), -1) for i in range(len(texts))]
     assert fuzz.duplicates(texts) == loop
     assert loop[-2] == 3
+
+
+def test_a_build_can_drop_what_the_seed_dropped():
+    stem = "What is the drug of choice for tularemia in an adult without allergies"
+    questions = [stem, stem + "?", "Which vein is this", stem]
+    rows = pl.DataFrame(
+        {
+            "id": list("abcd"), "question": questions, "options": [[str(i), "x"] for i in range(4)], "answer": list("0123"),
+            "images": pl.Series([[]] * 4, dtype=pl.List(pl.String)), "source": ["s"] * 4,
+        }
+    )  # fmt: skip
+    found = find_as_seed(rows)
+    assert found.verdicts["reason"].to_list() == ["", "near-duplicate", "", "duplicate"]
+    assert found.pairs.select("id_a", "id_b").rows() == [("a", "b"), ("a", "d")]
+    assert found.pairs["jaccard"].to_list() == [pytest.approx(fuzz.ratio(stem, stem + "?")), 1.0]
+    assert Dedup(rule="fuzz").rule == "fuzz"
+    with pytest.raises(ValueError, match="no threshold"):
+        Dedup(rule="fuzz", threshold=0.9)
+    assert find(rows).verdicts["keep"].all()  # other options, other questions: ours keeps them

@@ -77,6 +77,7 @@ def test_m23k_whole_cascade_teacher_rejection(real_data: Path, tmp_path: Path) -
     scores = pl.read_parquet(result.release / "tables" / "scores-*.parquet")
     greedy = scores.filter(pl.col("temperature") == 0)
     first, second = greedy.filter(pl.col("shuffle_options").is_null()), greedy.filter(pl.col("shuffle_options") == 1)
+    assert bundled.dedup.rule == "fuzz"
     right = [set(one.filter(pl.col("pass_count") > 0)["id"]) for one in (first, second)]
     assert lines["decontaminate"].reasons == {"leak-question": 1}, "in a held-out split, beyond its first twelve rows"
     assert first.height == 47 and second.height == 47 - len(right[0])
