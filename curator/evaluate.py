@@ -384,7 +384,8 @@ def markdown(found: Mapping[str, Any]) -> str:
     lines += [
         "",
         f"Model {found['model_id']}; {drawn}, at most {settings['max_tokens']:,} tokens, prompt {settings['prompt']}. "
-        "Percent; intervals by a bootstrap over images, or by Hoeffding's bound where these are few or all alike; seed-* are MedVLThinker's graders on the same responses.",
+        "Percent; intervals by a bootstrap over images, or by Hoeffding's bound where these are few or all alike; "
+        "seed-* are MedVLThinker's graders on the same responses.",
     ]
     if (limit := settings["limit"]) is not None:
         lines.append(f"At most {progress.counted(limit, 'question')} of each benchmark (--limit), not all of them.")
