@@ -157,6 +157,12 @@ def _found(build: Build) -> list[Any]:
     return list(counted.sort("benchmark", "kind").iter_rows(named=True))
 
 
+def _rewarded(facts: dict[str, Any]) -> dict[str, float]:
+    """Of the right samples the share in the form that a training reward pays."""
+    right = facts.get("samples", {}).get("right", 0)
+    return {"rewarded": round(facts["rewarded"] / right, 3)} if right and "rewarded" in facts else {}
+
+
 def _scoring(build: Build, facts: dict[str, Any]) -> Any:
     recipe = build.recipe
     if not recipe.score.samples:
@@ -168,6 +174,6 @@ def _scoring(build: Build, facts: dict[str, Any]) -> Any:
         "grader": recipe.score.grader,
         "stop": recipe.score.stop,
         "criterion": criterion(recipe.select, recipe.score.samples),
-        "figures": figures(build.rows("select"), recipe.select, recipe.score.samples),
+        "figures": figures(build.rows("select"), recipe.select, recipe.score.samples) | _rewarded(facts),
         **{name: facts[name] for name in ("solver", "forecast") if name in facts},
     }

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _CHUNK = 512
 _SOON, _SLOW, _BATCH = 15.0, 240.0, 128
 _NO_LABEL = 31
-_TRUNCATED, _RIGHT = 32, 64
+_TRUNCATED, _RIGHT, _REWARDED = 32, 64, 128
 
 
 @dataclass(slots=True)
@@ -50,6 +50,11 @@ class Outcomes:
     @property
     def right(self) -> int:
         return sum(code & _RIGHT > 0 for code in self.codes)
+
+    @property
+    def rewarded(self) -> int:
+        """Right, and in the form that a training reward pays."""
+        return sum(code & _REWARDED > 0 for code in self.codes)
 
     @property
     def drawn(self) -> int:
@@ -151,7 +156,10 @@ class Pass:
         at = LABELS.index(graded.label) if graded.label is not None else _NO_LABEL
         if at != _NO_LABEL and question.order is not None:
             at = question.order[at]
-        return at | (_TRUNCATED if sample.truncated else 0) | (_RIGHT if graded.correct else 0)
+        if not graded.correct:
+            return at | (_TRUNCATED if sample.truncated else 0)
+        paid = grade(sample.response, question.options, question.answer_label, strict=True).correct
+        return at | (_TRUNCATED if sample.truncated else 0) | _RIGHT | (_REWARDED if paid else 0)
 
 
 class _Stream:

@@ -270,6 +270,7 @@ class Scoring:
             "solver": solver,
             "again": self.passing,
             "samples": {"right": right, "drawn": drawn, "unreadable": unreadable, "truncated": truncated},
+            "rewarded": sum(main[id].rewarded for id in counted["id"]),
         }
         note = f"{right:,} right of {drawn:,} samples, {unreadable:,} unreadable, {truncated:,} cut off"
         scores = pl.DataFrame(self.scores, schema=_score_schema()).sort("id", "solver", "blind", "prompt")

@@ -12,7 +12,7 @@ import pytest
 from curator.difficulty import difficulty_of
 from curator.engines import Failed, ReadImage, Request, Sample
 from curator.errors import EngineError, NetworkError
-from curator.outcomes import Pass
+from curator.outcomes import Outcomes, Pass
 from curator.recipe import Score, Solver
 from curator.rollout_files import export
 from curator.rollouts import RolloutStore
@@ -93,6 +93,22 @@ def test_every_question_draws_all_and_counts_add_up(server, store):
     assert set(found["solver"]) == {"phantom"} and set(found["stop_rule"]) == {"full"}
     assert scored.scores.height == 40 and scored.facts["samples"]["drawn"] == 640
     assert scored.note.startswith(f"{found['pass_count'].sum()} right of 640 samples")
+
+
+def test_what_a_reward_would_pay_is_counted_apart(store):
+    responses = [
+        "<think> x </think>\n<answer> B </answer>",
+        "The answer is B.",
+        "<think> x </think> <answer>A</answer>",
+        "?",
+    ]
+    question = rows(1).row(0, named=True) | {"answer_label": "B"}
+    with RolloutStore(store) as opened:
+        one = Pass(Score(model="phantom"), "m@1", opened, NotImplemented, picture)
+        live, _ = one.prepare(question)
+        codes = [one.code(live, Sample("q", 0, text, "", "stop", 1, 1)) for text in responses]
+    outcomes = Outcomes("key", Full(4), bytearray(codes))
+    assert (outcomes.right, outcomes.rewarded) == (2, 1)
 
 
 def test_a_second_run_and_another_grader_ask_nobody(server, store):
