@@ -461,15 +461,31 @@ def test_nothing_left_to_publish_says_so(server: HubServer, world: World, tmp_pa
         push(server, tmp_path / "release", license_filter="all")
 
 
-def test_an_unchecked_set_is_refused_in_public_only(server: HubServer, world: World, tmp_path: Path) -> None:
-    manifest = facts(leakage={"checked": [], "missing": ["slake"], "found": []})
-    release = world.write(tmp_path / "release", world.rows, manifest=manifest)
-    with pytest.raises(UsageError, match="not checked for leakage .* --unchecked"):
+@pytest.mark.parametrize(
+    "checked, against", [([], "nothing"), (["medqa:test", "slake:test"], "medqa:test, slake:test only, which is no benchmark")]
+)  # fmt: skip
+def test_a_set_checked_against_no_benchmark_is_refused_in_public_only(
+    server: HubServer, world: World, tmp_path: Path, checked: list[str], against: str
+) -> None:
+    leakage = {
+        "checked": [{"name": name, "rows": 9, "images": 0} for name in checked],
+        "missing": ["slake"],
+        "found": [],
+    }
+    release = world.write(tmp_path / "release", world.rows, manifest=facts(leakage=leakage))
+    with pytest.raises(UsageError, match=f"checked for leakage against {against}: .* --unchecked"):
         push(server, release)
     assert server.repos == {}
     push(server, release, private=True)
     assert push(server, release, unchecked=True, repo="org/public").changed
-    assert "Leakage was not checked" in server.files(server.repos["datasets", "org/public"])["README.md"].decode()
+    if not checked:
+        card = server.files(server.repos["datasets", "org/public"])["README.md"].decode()
+        assert "Leakage was not checked" in card
+
+
+def test_the_test_split_that_is_a_benchmark_is_a_check(server: HubServer, world: World, tmp_path: Path) -> None:
+    leakage = {"checked": [{"name": "vqa-rad:test", "rows": 451, "images": 203}], "missing": ["slake"], "found": []}
+    assert push(server, world.write(tmp_path / "release", world.rows, manifest=facts(leakage=leakage))).changed
 
 
 def test_a_private_set_is_never_sent_to_a_public_repository(server: HubServer, first: Path) -> None:

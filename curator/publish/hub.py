@@ -26,6 +26,7 @@ from curator.licenses import WANTED, Wanted
 from curator.publish.client import Hub, is_passing, retry_after, sha256, status_of, transport_errors
 from curator.publish.plan import OWN_FOLDERS, Plan, first_plan, make_plan
 from curator.publish.tree import RemoteTree, Tree, parse, release_folder
+from curator.recipe import BENCHMARKS
 from curator.release_facts import Written, read_manifest
 
 if TYPE_CHECKING:
@@ -150,12 +151,20 @@ def _check_promises(manifest: Written, *, private: bool, unchecked: bool) -> Non
         raise UsageError(
             f"{manifest['name']} selected no row: there is nothing to publish; widen --difficulty and build again."
         )
-    checked = manifest["leakage"]["checked"] or manifest.get("evaluation")
-    if not (checked or private or unchecked):
+    if not (_benchmarks(manifest) or manifest.get("evaluation") or private or unchecked):
+        checked = [item["name"] for item in manifest["leakage"]["checked"]]
+        against = f"against {', '.join(checked)} only, which is no benchmark" if checked else "against nothing"
         raise UsageError(
-            f"{manifest['name']} was not checked for leakage against anything: build its benchmarks first "
+            f"{manifest['name']} was checked for leakage {against}: build the benchmarks first "
             "(`curator build medvlthinker-eval`), publish it with --private, or say --unchecked."
         )
+
+
+def _benchmarks(manifest: Written) -> set[str]:
+    """The benchmarks that a set was checked against. A source's own held-out split (`name:split`) is one where it is all of one of ours."""
+    leakage = manifest["leakage"]
+    names = [item["name"].partition(":") for item in leakage["checked"]]
+    return {name for name, colon, _ in names if not colon or (name in BENCHMARKS and name not in leakage["missing"])}
 
 
 def _leakage(manifest: Written) -> str:
