@@ -7,11 +7,12 @@ import json
 import time
 from collections import Counter
 from datetime import UTC, datetime
+from urllib.error import HTTPError
 
 import pytest
 from PIL import Image
 
-from curator.engines import Failed, Sample, Sampling, ask
+from curator.engines import Failed, Sample, Sampling, ask, openai
 from curator.engines.openai import OpenAIEngine, _samples, base_url, data_url, shared_out
 from curator.errors import EngineError, UsageError
 from curator.recipe import Solver
@@ -208,6 +209,41 @@ def test_a_wrong_key_is_one_line_that_does_not_show_it(monkeypatch):
             engine(server.url)
         monkeypatch.setenv("OPENAI_API_KEY", "right")
         assert len(drawn(engine(server.url), questions(1, 2))) == 2
+
+
+@pytest.mark.parametrize(
+    "url, sent, with_own",
+    [
+        ("https://api.openai.com/v1", "openai", "openai"),
+        ("http://api.openai.com/v1", None, "own"),
+        ("http://127.0.0.1:8000/v1", "openai", "own"),
+        ("http://[::1]:8000/v1", "openai", "own"),
+        ("http://localhost:8000/v1", "openai", "own"),
+        ("https://gpu1.example.org/v1", "openai", "own"),
+        ("http://gpu1:8000/v1", None, "own"),
+        ("http://10.0.0.7:8000/v1", None, "own"),
+        ("http://127.0.0.1.example.org/v1", None, "own"),
+        ("https://api.openai.com.example.org/v1", "openai", "own"),
+    ],
+)
+def test_a_key_goes_over_no_plain_http_to_another_machine_unless_it_is_that_servers(monkeypatch, url, sent, with_own):
+    class Wire:
+        def open(self, request, timeout):
+            seen.append(request.get_header("Authorization"))
+            raise HTTPError(url, 401, "no", None, None)  # type: ignore[arg-type]
+
+    seen: list[str | None] = []
+    monkeypatch.setattr(openai, "_opener", lambda url: Wire())
+    monkeypatch.setenv("OPENAI_API_KEY", "openai")
+    monkeypatch.delenv("CURATOR_API_KEY", raising=False)
+    with pytest.raises(EngineError) as refused:
+        engine(url)
+    unsent = "set CURATOR_API_KEY (OPENAI_API_KEY is not sent over plain http)."
+    assert str(refused.value).endswith("the key in OPENAI_API_KEY was refused." if sent else unsent)
+    monkeypatch.setenv("CURATOR_API_KEY", "own")
+    with pytest.raises(EngineError, match="was refused"):
+        engine(url)
+    assert seen == [key and f"Bearer {key}" for key in (sent, with_own)]
 
 
 def test_a_model_that_is_not_served_names_the_nearest():

@@ -3,8 +3,11 @@
     curator build --source vqa-rad --server http://gpu1:8000 --server http://gpu2:8000
 
 The samples of one question that are missing go out as one call with `n` choices and the first one's seed (a server derives
-the others from it), so a picture travels once; choices that did not come are asked for again. A key is read from
-OPENAI_API_KEY, sent in a header, and never written anywhere.
+the others from it), so a picture travels once; choices that did not come are asked for again.
+
+A key is sent in a header, and never written anywhere. OPENAI_API_KEY goes to OpenAI, to this machine, and over https to the
+servers that were named; over plain http to another machine it never goes. CURATOR_API_KEY is the key of servers of one's own
+(`vllm serve --api-key`): it goes to every server but OpenAI's, in the place of the other.
 
 A server that fails rests for a while and others take over. Rate limits are obeyed: 429 with Retry-After, and the
 x-ratelimit headers of an answer (`limits.py`): a server that has nothing left is not asked until it has. A request that the server calls
@@ -16,6 +19,7 @@ from __future__ import annotations
 import base64
 import http.client
 import io
+import ipaddress
 import json
 import math
 import os
@@ -38,7 +42,7 @@ from curator.errors import EngineError, UsageError, unknown
 if TYPE_CHECKING:
     from curator.recipe import Solver
 
-KEY = "OPENAI_API_KEY"
+KEY, OWN_KEY = "OPENAI_API_KEY", "CURATOR_API_KEY"
 PUBLIC = "https://api.openai.com/v1"
 SAMPLES_AT_ONCE = 320
 CALLS_AT_ONCE = 64
@@ -102,7 +106,6 @@ class OpenAIEngine:
         self._servers = [
             _Server(base_url(url)) for url in solver.servers or [os.environ.get("OPENAI_BASE_URL") or PUBLIC]
         ]
-        self._key = os.environ.get(KEY, "")
         self._limit_name = "max_tokens"
         self._state = threading.Lock()
         self._closed = threading.Event()
@@ -305,9 +308,10 @@ class OpenAIEngine:
     def _send(self, url: str, body: dict[str, Any] | None, *, timeout: float) -> tuple[bytes, limits.Headers]:
         request = urllib.request.Request(url, json.dumps(body).encode() if body is not None else None)
         request.add_header("Content-Type", "application/json")
-        if self._key:
+        name = _key_for(url)
+        if key := os.environ.get(name):
             # Not sent on to wherever a redirect points.
-            request.add_unredirected_header("Authorization", f"Bearer {self._key}")
+            request.add_unredirected_header("Authorization", f"Bearer {key}")
         try:
             with _opener(url).open(request, timeout=timeout) as response:
                 return bytes(response.read()), response.headers
@@ -325,7 +329,9 @@ class OpenAIEngine:
     def _raise_for(self, error: urllib.error.HTTPError, url: str, body: dict[str, Any] | None) -> None:
         said = _said(error)
         if error.code in (401, 403):
-            hint = f"the key in {KEY} was refused" if self._key else f"it wants a key: set {KEY}"
+            name = _key_for(url)
+            unsent = f" ({KEY} is not sent over plain http)" if name == OWN_KEY and os.environ.get(KEY) else ""
+            hint = f"the key in {name} was refused" if os.environ.get(name) else f"it wants a key: set {name}{unsent}"
             raise EngineError(f"{url.rsplit('/', 1)[0]} answered {error.code}: {hint}.") from None
         if error.code == 429:
             if "insufficient_quota" in said:
@@ -361,7 +367,8 @@ def base_url(url: str) -> str:
     if "@" in url:
         place = url.rpartition("@")[2]
         raise UsageError(
-            f"a server's address takes no user and password (what is before '@{place}'): set {KEY} instead."
+            f"a server's address takes no user and password (what is before '@{place}'): set {KEY} instead, "
+            f"or {OWN_KEY} for a server of your own."
         )
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -370,9 +377,25 @@ def base_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
 
 
-def _opener(url: str) -> urllib.request.OpenerDirector:
+def _key_for(url: str) -> str:
+    """The name of the variable whose key a server may see."""
+    parts = urlsplit(url)
+    if parts.hostname == urlsplit(PUBLIC).hostname and parts.scheme == "https":
+        return KEY
+    return KEY if not os.environ.get(OWN_KEY) and (parts.scheme == "https" or _is_here(url)) else OWN_KEY
+
+
+def _is_here(url: str) -> bool:
+    """Whether a server is on this machine. `127.0.0.1.example.org` is not."""
     host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.startswith("127.") or host == "::1":
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    if _is_here(url):
         return urllib.request.build_opener(urllib.request.ProxyHandler({}))
     return urllib.request.build_opener()
 
