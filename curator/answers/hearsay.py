@@ -71,10 +71,10 @@ _ASCRIBED = re.compile(
 # "The answer of my friend", "the answer I gave last time".
 BY_OTHERS = re.compile(rf"\b(?:from|of|by) (?:(?:the|my|your|an?|some) )?{_PEOPLE}\b|\blast time\b")
 TUTORS = "professor|teacher|tutor"
-_TUTOR = re.compile(TUTORS)
+_TUTOR = re.compile(rf"(?:the |our |my )?(?:{TUTORS})")
 _SPEAKER = re.compile(rf"(?:(?:my|an?|the|your|one|some|another) )?{_PEOPLE}(?: (?:\d|[a-e]))?")
 # A tutor's word in an invented lesson is the response's own.
-_SPEAKS = re.compile(rf"\W*(?!{TUTORS}){_SPEAKER.pattern}\s?:")
+_SPEAKS = re.compile(rf"\W*(?!{_TUTOR.pattern}){_SPEAKER.pattern}\s?:")
 _EXAMPLE = re.compile(
     r"\b(?:for (?:example|instance)|e\.g|(?<!this )(?<!the )(?<!our )(?:examples?|sample|phrase|sentence)|format|template|looks? like|"
     r"such as|at first (?:glance|sight))\b"
