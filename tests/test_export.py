@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator.errors import UsageError
-from curator.publish.export import FORMATS, export
+from curator.publish.export import FORMATS, ORIGIN, export
 from curator.publish.tree import Tree, open_release
 from test_release import World
 from test_verify import rename_images
@@ -62,6 +62,40 @@ def test_a_set_of_text_has_no_column_of_images_for_verl(tmp_path: Path) -> None:
     with open_release(world.write(tmp_path / "release", rows)) as tree:
         export(tree, tmp_path / "out", "verl")
     assert "images" not in pq.read_schema(tmp_path / "out/train.parquet").names
+
+
+def test_images_of_rows_that_are_not_exported_make_no_column_for_verl(tmp_path: Path) -> None:
+    """Neither of rows outside the band, nor of open questions."""
+    world = World(count=6, sources=("m23k",))
+    rows = world.rows.with_columns(part=pl.lit("selected"), source_split=pl.lit("train")).to_dicts()
+    rows[1]["part"] = "rest"
+    for i in (2, 4, 5):
+        rows[i] |= {"options": [], "answer_label": None, "answer": "the spleen", "answer_type": "open"}
+    made = pl.DataFrame(rows, infer_schema_length=None)
+    with open_release(world.write(tmp_path / "release", made)) as tree:
+        assert tree.manifest["with_images"] == 4
+        done = export(tree, tmp_path / "out", "verl")
+    assert (done.files, sum(done.left_out.values())) == ({"train.parquet": 2}, 3)
+    assert "images" not in pq.read_schema(tmp_path / "out/train.parquet").names
+
+
+def test_licence_and_origin_go_with_every_row_in_every_format(release: Tree, tmp_path: Path) -> None:
+    def rows(to: str) -> list[dict]:
+        export(release, tmp_path / to, to)
+        if to in ("jsonl", "messages"):
+            return [json.loads(line) for line in (tmp_path / to / "train.jsonl").read_text().splitlines()]
+        return pq.read_table(tmp_path / to / "train.parquet").to_pylist()
+
+    origins = {
+        "jsonl": rows("jsonl"),
+        "messages": [row["meta"] for row in rows("messages")],
+        "verl": [row["extra_info"] for row in rows("verl")],
+        "medvlthinker": [json.loads(row["misc"]) for row in rows("medvlthinker")],
+    }
+    for found in origins.values():
+        told = {row["source_id"]: tuple(row[name] for name in ORIGIN) for row in found}
+        assert told["5"] == ("phantom", "train", "5", "abc", "cc0-1.0", "teacher@1")
+        assert told["1"] == ("phantom", "train", "1", "abc", "cc0-1.0", None)
 
 
 def test_medvlthinker_has_the_columns_of_the_seed(release: Tree, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ messages       one chat per line (`<image>` per image, the trace as the assistan
 medvlthinker   the seed's columns, options as JSON (choice rows only)
 verl           data_source, prompt, images, ability, reward_model, extra_info; and problem, answer for EasyR1 (choice rows only)
 
-Only selected rows are exported, one file per split. What is left out is counted, never silent.
+Only selected rows are exported, one file per split. What is left out is counted, never silent. Licence and origin go with every
+row: columns of `jsonl`, `meta` in `messages`, `misc` in `medvlthinker`, `extra_info` in `verl`.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ NO_OPTIONS = "open question, and this format is for choices"
 _IMAGES = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
 _IMAGE_FEATURE = {"feature": {"_type": "Image"}, "_type": "List"}
 _PLACEHOLDER = re.compile(r"<(image|video|audio)>", re.IGNORECASE)
+
+ORIGIN = ("source", "source_split", "source_id", "source_revision", "license", "reasoning_model")
+"""Whose a row is, and who wrote its trace: what no format may lose."""
 
 Row = dict[str, Any]
 
@@ -123,6 +127,10 @@ def response(row: Row) -> str:
     return format_trace(row["reasoning"], answer) if row["reasoning"] else f"<answer> {answer} </answer>"
 
 
+def _origin(row: Row) -> Row:
+    return {name: row[name] for name in ORIGIN}
+
+
 # -- files of lines ------------------------------------------------------------------------------------------------------
 
 
@@ -133,7 +141,7 @@ def _jsonl(tree: Tree, out: Path) -> Exported:
 def _messages(tree: Tree, out: Path) -> Exported:
     def chat(row: Row, images: list[str]) -> Row:
         turns = [{"role": "user", "content": prompt(row)}, {"role": "assistant", "content": response(row)}]
-        return {"id": row["id"], "messages": turns, "images": images}
+        return {"id": row["id"], "messages": turns, "images": images, "meta": _origin(row)}
 
     done = _lines(tree, out, chat)
     tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
@@ -183,7 +191,7 @@ def _value(kind: str) -> dict[str, str]:
 
 
 _TURN = pa.struct([("role", pa.string()), ("content", pa.string())])
-_EXTRA = pa.struct([("index", pa.int64()), ("split", pa.string()), ("id", pa.string()), ("answer", pa.string())])
+_EXTRA = pa.struct([("index", pa.int64()), *((name, pa.string()) for name in ("split", "id", "answer", *ORIGIN))])
 VERL = _features(
     pa.schema(
         [("data_source", pa.string()), ("prompt", pa.list_(_TURN)), ("images", _IMAGES), ("ability", pa.string()),
@@ -196,9 +204,7 @@ VERL = _features(
         "images": _IMAGE_FEATURE,
         "ability": _value("string"),
         "reward_model": {"style": _value("string"), "ground_truth": _value("string")},
-        "extra_info": {
-            "index": _value("int64"), "split": _value("string"), "id": _value("string"), "answer": _value("string"),
-        },
+        "extra_info": {"index": _value("int64"), **{n: _value("string") for n in ("split", "id", "answer", *ORIGIN)}},
         "problem": _value("string"),
         "answer": _value("string"),
     },
@@ -214,14 +220,19 @@ def _verl(tree: Tree, out: Path) -> Exported:
             "images": row["images"],
             "ability": "medical",
             "reward_model": {"style": "rule", "ground_truth": row["answer_label"]},
-            "extra_info": {"index": index, "split": split, "id": row["id"], "answer": row["answer"]},
+            "extra_info": {"index": index, "split": split, "id": row["id"], "answer": row["answer"], **_origin(row)},
             "problem": asked,
             "answer": row["answer_label"],
         }
 
     # verl takes a column of images as a promise that each row has some: a set of text has none.
-    schema = VERL if tree.manifest["with_images"] else _without_images(VERL)
-    return _parquet(tree, out, schema, convert)
+    return _parquet(tree, out, VERL if _shows_images(tree) else _without_images(VERL), convert)
+
+
+def _shows_images(tree: Tree) -> bool:
+    """Whether any row that `_parquet` writes has an image, by the table of hashes: no picture is read."""
+    frames = (tree.frame(name).select("options", "images") for name in tree.data_files(("selected",)))
+    return any(options and images for frame in frames for options, images in frame.iter_rows())
 
 
 def _without_images(schema: pa.Schema) -> pa.Schema:
@@ -249,9 +260,7 @@ MEDVLTHINKER = _features(
 )
 KEPT_IN_MISC = (
     "id",
-    "source_split",
-    "source_id",
-    "license",
+    *ORIGIN,
     "difficulty",
     "solver",
     "pass_count",
