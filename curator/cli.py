@@ -138,7 +138,9 @@ def _done(result: Any) -> None:
 @app.command()
 def push(
     repo: Annotated[str | None, typer.Argument(help="ORG/NAME; default the recipe's publish.repo, else yours.")] = None,
-    build: Annotated[Path | None, typer.Option(help="The build; default the last one.")] = None,
+    build: Annotated[
+        Path | None, typer.Option(help="The build, or a release's folder; default the last build.")
+    ] = None,
     version: Annotated[str | None, typer.Option(help="Version instead of the proposed one, e.g. 1.2.0.")] = None,
     private: Annotated[bool, typer.Option("--private", help="A private repository.")] = False,
     license: Annotated[
@@ -151,9 +153,8 @@ def push(
     """Publish a build's release to the Hub: one commit, verified, with a tag that never moves."""
     from curator.publish import hub
 
-    folder = _folder(build)
     hub.push(
-        folder / "release", repo, version=version, private=private, license_filter=license, unchecked=unchecked,
+        _folder(build), repo, version=version, private=private, license_filter=license, unchecked=unchecked,
         dry_run=dry_run, confirm=None if yes else terminal.confirm,
     )  # fmt: skip
 

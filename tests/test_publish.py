@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +15,9 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
+from curator.cli import app
 from curator.errors import CuratorError, GatedError, NetworkError, PublishError, UsageError, VerificationError
 from curator.publish import client, hub
 from curator.publish.export import export
@@ -102,6 +106,18 @@ def test_a_push_is_one_commit_with_a_tag_and_the_second_does_nothing(server: Hub
     assert (again.version, again.changed, again.commit) == ("1.0.0", False, pushed.commit)
     assert server.received == sent
     assert len(repo_of(server).commits) == 2
+
+
+def test_the_command_takes_a_build_its_release_and_a_copy_of_that(
+    server: HubServer, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "push", functools.partial(hub.push, endpoint=server.url, token=WRITE_TOKEN))
+    shutil.copytree(first, tmp_path / "build" / "release")
+    (tmp_path / "build" / "stages").mkdir()
+    shutil.copytree(first, tmp_path / "copy")
+    for folder in ("build", "build/release", "copy"):
+        said = CliRunner().invoke(app, ["push", REPO, "--build", str(tmp_path / folder), "--dry-run"])
+        assert said.exception is None and "v1.0.0" in said.output
 
 
 def test_versions_follow_from_what_changed(with_first: HubServer, world: World, second: Path, tmp_path: Path) -> None:
