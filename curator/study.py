@@ -277,7 +277,7 @@ def _lines(
         mean = part["macro"]
         row += [f"{100 * mean['value']:.2f}", f"{100 * mean['low']:.2f} … {100 * mean['high']:.2f}"]
         change = against[cell.name].macro if cell.name in against else None
-        row += [f"{100 * change.difference:+.2f}", f"{change.p:.3f}"] if change else ["", ""]
+        row += [f"{100 * change.difference:+.2f}", compare.p_text(change.p)] if change else ["", ""]
         if theirs:
             row.append(f"{part['reference_mean']['accuracy']:.2f}" if part.get("reference_mean") else "")
         yield "| " + " | ".join(row) + " |"

@@ -56,6 +56,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "out"
 
 
+def test_no_path_of_this_machine_is_published(server: HubServer, trained: Path) -> None:
+    push(server, trained, evaluations=[trained.parent / "eval"])
+    home = str(trained.parent)
+    files = server.files(server.repos["models", "org/tiny"])
+    assert "curator_training.json" in files
+    assert not [name for name, content in files.items() if home.encode() in content]
+
+
 def push(server: HubServer, folder: Path, token: str = WRITE_TOKEN, **options: Any) -> Any:
     return push_model(folder, "org/tiny", endpoint=server.url, token=token, **options)
 

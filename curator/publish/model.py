@@ -72,8 +72,9 @@ def push_model(
         raise UsageError(f"{folder} holds no weights (*.safetensors): let the training finish first.")
     content: dict[str, Path | bytes] = {path.name: path for path in paths}
     content["README.md"] = card.encode()
-    for i, place in enumerate(evaluations):
-        content[f"evaluation/{i}-{Path(place).name}.json"] = (folder_of(place) / RESULTS).read_bytes()
+    content[RECORD] = _json(record)
+    for i, (place, evaluation) in enumerate(zip(evaluations, found, strict=True)):
+        content[f"evaluation/{i}-{Path(place).name}.json"] = _json(evaluation)
     hub = Hub(repo, endpoint=endpoint, token=token)
     remote, head, tags = ({}, None, {}) if dry_run and token is None and not _logged_in() else _look(hub)
     changed = [name for name, what in content.items() if not _same(remote.get(name), what)]
@@ -157,8 +158,33 @@ def _logged_in() -> bool:
 def _record(folder: Path) -> dict[str, Any]:
     if not (folder / RECORD).is_file():
         raise UsageError(f"{folder} holds no training of curator's: give the output folder of `curator train`.")
-    record: dict[str, Any] = json.loads((folder / RECORD).read_text("utf-8"))
-    return record
+    return _public(json.loads((folder / RECORD).read_text("utf-8")))
+
+
+# What of a record may be a folder of this machine.
+_PLACES = frozenset({"dataset", "model", "output", "root"})
+
+
+def _public(record: dict[str, Any]) -> dict[str, Any]:
+    """The record for others to read: folders of this machine by their names alone, a local set by its release's name."""
+
+    def public(part: dict[str, Any]) -> dict[str, Any]:
+        return {key: _named(value) if key in _PLACES else value for key, value in part.items()}
+
+    settings = public(record["settings"])
+    if name := record.get("data", {}).get("name"):
+        settings["dataset"] = name
+    return {**public(record), "settings": settings, "parents": [public(step) for step in record.get("parents", [])]}
+
+
+def _named(place: Any) -> Any:
+    """A folder of this machine by its name, anything else as it is."""
+    here = isinstance(place, str) and (place.startswith((".", "/", "~")) or Path(place).is_dir())
+    return Path(place).expanduser().resolve().name if here else place
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def _evaluation(place: str | Path, folder: Path) -> dict[str, Any]:
@@ -168,7 +194,7 @@ def _evaluation(place: str | Path, folder: Path) -> dict[str, Any]:
         raise UsageError(
             f"{place} is an evaluation of {found['model_id']}, and the weights in {folder} are {now}: run `curator eval {folder}`."
         )
-    return found
+    return {key: _named(value) if key in ("model", "suite", "suite_origin") else value for key, value in found.items()}
 
 
 def render(record: dict[str, Any], repo: str, evaluations: Sequence[dict[str, Any]] = ()) -> str:
