@@ -52,7 +52,7 @@ STAGES = [
     Stage(stages.select, stages.select_settings, version=2),
     Stage(stages.distill, stages.distill_settings, version=2),
     Stage(stages.split, lambda build: [build.recipe.split.model_dump(), build.recipe.seed]),
-    Stage(stages.write, stages.write_settings, version=2),
+    Stage(stages.write, stages.write_settings, version=3),
 ]
 NAMES = [stage.name for stage in STAGES]
 

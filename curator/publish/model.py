@@ -17,7 +17,7 @@ from typing import Any
 from curator.adapters import whole_model
 from curator.engines.model import identify
 from curator.errors import UsageError
-from curator.evaluate import RESULTS, folder_of, markdown, results
+from curator.evaluate import markdown, results
 from curator.publish.card import escape, template_dir
 from curator.publish.client import Hub, RemoteFile, git_blob, sha256, transport_errors
 from curator.recipe import Solver
