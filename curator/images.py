@@ -118,11 +118,7 @@ def process(
 
     Args:
         items: reference and file contents, or the exception that reading it raised.
-
-    Raises:
-        UsageError: the bounds in `settings` are empty.
     """
-    _check_bounds(settings.min_side, settings.max_side)
     count = workers or _cores()
     recent: OrderedDict[str, Future[ImageRow]] = OrderedDict()
     with ThreadPoolExecutor(count, thread_name_prefix="images") as pool:
@@ -199,7 +195,10 @@ class Decoded:
 
 def decoded(data: bytes, min_side: int, max_side: int) -> Decoded:
     """What `normalise` does, with the pixels that it has at hand by then."""
-    _check_bounds(min_side, max_side)
+    if not 1 <= min_side <= max_side:
+        raise UsageError(
+            f"no image has sides from {min_side} to {max_side} pixels; images.min_side must be the smaller."
+        )
     kind = image_read.sniff(data)
     try:
         if kind == "JPEG":
@@ -214,13 +213,6 @@ def decoded(data: bytes, min_side: int, max_side: int) -> Decoded:
     except image_read.DECODER_ERRORS as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise BadImage(image_read.reason_of(said.lower()), f"{kind}: {said}") from None
-
-
-def _check_bounds(min_side: int, max_side: int) -> None:
-    if not 1 <= min_side <= max_side:
-        raise UsageError(
-            f"no image has sides from {min_side} to {max_side} pixels; images.min_side must be the smaller."
-        )
 
 
 def _jpeg(data: bytes, min_side: int, max_side: int) -> Decoded:

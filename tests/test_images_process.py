@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curator import image_hash, images, recipe
-from curator.errors import UsageError
 from curator.image_hash import _sketch, correlation, fingerprint, pixel_hash
 from curator.images import ImageRow, process
 
@@ -129,11 +128,6 @@ def test_repeated_bytes_are_decoded_once(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [row.ref for row in rows] == [str(n) for n in range(30)]
     rows[1].notes.append("mine")
     assert rows[2].notes == []
-
-
-def test_bounds_are_checked_before_anything_is_read() -> None:
-    with pytest.raises(UsageError):
-        next(process(iter([("x", b"")]), recipe.Images(min_side=100, max_side=50), 1))
 
 
 # -- hashes ------------------------------------------------------------------------------------------------------------
