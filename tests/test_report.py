@@ -307,8 +307,9 @@ def test_it_fits_a_phone(workspace: Workspace, browser: Any) -> None:
 
 
 def test_the_page_of_real_vqa_rad_opens(real_data: Path, tmp_path: Path, browser: Any) -> None:
-    import curator
     from selenium.webdriver.support.wait import WebDriverWait
+
+    import curator
 
     changes = {"sources": {"data_dir": str(real_data / "vqa_rad")}, "score": {"samples": 0}}
     result = curator.build(compose("vqa-rad", [], changes), Runtime(out=tmp_path / "vqa-rad"))
