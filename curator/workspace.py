@@ -116,8 +116,9 @@ class Workspace:
             ) from None
         except OSError as error:
             raise disk_error(error, self.path / ".lock") from None
-        for leftover in [*self.path.glob(".*.tmp"), *(self.path / "stages").glob(".*.tmp")]:
-            leftover.unlink()  # of a build that was killed; nobody else can be writing here
+        for folder in (self.path, self.path / "stages", self.path / "figures"):
+            for leftover in folder.glob(".*.tmp"):
+                leftover.unlink()  # of a build that was killed; nobody else can be writing here
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -82,10 +82,11 @@ def test_two_builds_in_one_folder_are_refused_in_one_line(tmp_path: Path) -> Non
 
 
 def test_leftovers_of_a_killed_build_are_swept(tmp_path: Path) -> None:
-    (tmp_path / "stages").mkdir()
-    (tmp_path / "stages" / ".images.arrow.123.tmp").write_bytes(b"half")
+    for folder, name in (("stages", "images.arrow"), ("figures", "funnel.svg")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f".{name}.123.tmp").write_bytes(b"half")
     with Workspace(tmp_path):
-        assert os.listdir(tmp_path / "stages") == []
+        assert os.listdir(tmp_path / "stages") == os.listdir(tmp_path / "figures") == []
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path: Path) -> None:
