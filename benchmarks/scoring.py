@@ -48,8 +48,6 @@ from curator.sources import open_source
 SAMPLES = 16
 RUNAWAYS, MEDIAN, LONGEST = 0.015, 20, 400
 """Of the heavy-tailed lengths: 1.5 % of the samples run to twenty times the others' length."""
-USUAL = (930, 700)
-"""Pixels of a usual picture: VQA-RAD's have .65 million on average."""
 Run = Callable[[], int]
 
 
@@ -82,10 +80,6 @@ class Work:
         self.steps += 1
         self.stepping += time.perf_counter() - start
         return outputs
-
-    def enlarge(self) -> None:
-        """Pictures of the usual size of a source's, as JPEG: what is shown of them stays the same, making them ready does not."""
-        self.images = {name: enlarged(data) for name, data in self.images.items()}
 
     def requests(self, stop: tuple[str, ...]) -> list[Request]:
         return [
@@ -206,14 +200,6 @@ def decodes(data: bytes) -> bool:
     return True
 
 
-def enlarged(data: bytes) -> bytes:
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.open(io.BytesIO(data)).convert("RGB").resize(USUAL, Image.Resampling.BICUBIC).save(out, "JPEG", quality=90)
-    return out.getvalue()
-
-
 @contextmanager
 def lengths(work: Work) -> Iterator[None]:
     """Every run gets the same lengths in the same order of requests, whatever the model would say."""
@@ -312,16 +298,6 @@ def main() -> None:
             },
             chosen.rounds,
         )
-        work.enlarge()
-        pictured = interleaved(
-            work,
-            {
-                "LLM.generate, everything at once": lambda: work.at_once(()),
-                f"the seed's loop, {8 * per_slot} questions a batch": lambda: work.seed_loop((), 8 * per_slot),
-                "our stream into the store": lambda: work.stored(()),
-            },
-            chosen.rounds,
-        )
     import vllm
 
     page = [
@@ -347,12 +323,6 @@ def main() -> None:
         "Our stream over the seed's loop, same rounds:",
         "",
         *against(tailed, "our stream into the store"),
-        "",
-        f"The same with pictures of a usual size ({USUAL[0]} x {USUAL[1]} pixels, JPEG) in place of the phantom's small ones:",
-        "",
-        *table(pictured, "LLM.generate, everything at once"),
-        "",
-        *against(pictured, "our stream into the store"),
         "",
     ]
     text = "\n".join(page)

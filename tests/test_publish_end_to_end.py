@@ -142,13 +142,13 @@ def test_two_versions_are_published_loaded_compared_and_rebuilt(
     machine: Machine, builds: tuple[Path, Path], tmp_path: Path
 ) -> None:
     hub, (first, second) = machine.hub, builds
-    said = machine.curator("push", REPO, "--build", str(first), "--unchecked", "--yes")
+    said = machine.curator("push", REPO, "--build", str(first), "--yes")
     assert "org/set v1.0.0 is published" in said
-    said = machine.curator("push", REPO, "--build", str(second), "--unchecked", "--yes")
+    said = machine.curator("push", REPO, "--build", str(second), "--yes")
     assert "org/set v1.1.0 is published" in said
     repo = hub.repos["datasets", REPO]
     commits, received = dict(repo.commits), dict(hub.received)
-    said = machine.curator("push", REPO, "--build", str(second), "--unchecked", "--yes")
+    said = machine.curator("push", REPO, "--build", str(second), "--yes")
     assert "nothing to do" in said
     assert (repo.commits, hub.received) == (commits, received)
     assert [len(c.tree) > 1 for c in repo.commits.values()] == [False, True, True], (

@@ -161,10 +161,15 @@ def _check_promises(manifest: Written, *, private: bool, unchecked: bool) -> Non
 
 
 def _benchmarks(manifest: Written) -> set[str]:
-    """The benchmarks that a set was checked against. A source's own held-out split (`name:split`) is one where it is all of one of ours."""
+    """The benchmarks that a set was checked against. A source's own held-out split (`name:split`) is one where it is all of one of
+    ours, or of phantom, whose only benchmark is its own."""
     leakage = manifest["leakage"]
     names = [item["name"].partition(":") for item in leakage["checked"]]
-    return {name for name, colon, _ in names if not colon or (name in BENCHMARKS and name not in leakage["missing"])}
+    return {
+        name
+        for name, colon, _ in names
+        if not colon or (name in (*BENCHMARKS, "phantom") and name not in leakage["missing"])
+    }
 
 
 def _leakage(manifest: Written) -> str:
