@@ -301,6 +301,7 @@ _KINDS = word_set(
     "mathematically very certain treatment therapy drug medication antibiotic agent diagnostic diagnosis management imaging "
     "screening empirical surgical medical therapeutic pharmacological resulting answer option good key specific general simplest comprehensive straightforward concise"
 )
+# "Eliminate this answer", "unlike the answer": not the one that is given.
 _NOT_THIS = word_set("of than like near from unlike not never eliminate exclude reject discard dismiss")
 # What an answer that takes the place of another is called.
 _REVISED = word_set("improved better revised corrected updated")
